@@ -1,0 +1,1 @@
+"""Disk images in, a fixed VHD out: formats, partition tables, the work copy. Imports only imgfix.errors."""

@@ -1,0 +1,50 @@
+"""The host's refusals (OSError) as errors that say what was being done, in both numbers for space."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from imgfix.disk.size import describe
+from imgfix.errors import HostError
+
+_HINTS = {
+    errno.EACCES: "choose an output folder that you may write to",
+    errno.EPERM: "choose an output folder that you may write to",
+    errno.EROFS: "choose an output folder on a file system that is mounted for writing",
+    errno.EFBIG: "the file system or a limit (ulimit -f) refuses files this large: choose another folder",
+    errno.ENAMETOOLONG: "choose a shorter name",
+}
+
+
+def free_bytes(folder: Path) -> int:
+    """Return the bytes that this user may still write on the file system of `folder`."""
+    status = os.statvfs(folder)
+    return status.f_bavail * status.f_frsize
+
+
+def host_error(error: OSError, doing: str, path: Path, *, needed: int = 0) -> HostError:
+    """Return the HostError for `error`, met while `doing` something to `path`; `needed` in bytes."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return no_space(doing, path.parent, needed=needed)
+    return HostError(f"{path}: {doing} failed: {error.strerror or error}", hint=_HINTS.get(error.errno or 0))
+
+
+def no_space(doing: str, folder: Path, *, needed: int) -> HostError:
+    """Return the HostError for a file system without `needed` bytes."""
+    return HostError(
+        f"no space for {doing} in {folder}: {describe(free_bytes(folder))} free, {describe(needed)} needed",
+        hint="free some space, or name an output on another file system with -o",
+    )
+
+
+@contextmanager
+def host_errors(doing: str, path: Path, *, needed: int = 0) -> Iterator[None]:
+    """Turn an OSError of the block into a HostError; see host_error."""
+    try:
+        yield
+    except OSError as error:
+        raise host_error(error, doing, path, needed=needed) from error
