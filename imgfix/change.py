@@ -1,0 +1,97 @@
+"""Decisions: what a step wants done to a guest, as values with a reason. Nothing here acts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class WriteFile:
+    """Make the file at `path` hold `content`; a new file gets `mode` and root, an existing one keeps its own."""
+
+    path: str
+    content: bytes
+    reason: str
+    mode: int = 0o644
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """Remove the file, link or whole folder at `path`."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Make `path` a symbolic link to `target`; used to enable systemd units without running the guest."""
+
+    path: str
+    target: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """Copy the file at `source` to `path` inside the guest, with mode, owner and xattrs."""
+
+    source: str
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class WipeSwap:
+    """Erase the swap signature and content of a device, so that nothing of the guest's memory is exported."""
+
+    device: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class InstallPackages:
+    """Install packages with the guest's own package manager."""
+
+    manager: str
+    packages: tuple[str, ...]
+    reason: str
+
+
+class RebuildKind(Enum):
+    """Rebuilds in the order in which they run."""
+
+    DEPMOD = "depmod"
+    INITRAMFS = "initramfs"
+    GRUB_CONFIG = "grub config"
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuild:
+    """Run the guest's own generator; `commands` are argv tuples, `target` the file that they make."""
+
+    kind: RebuildKind
+    target: str
+    commands: tuple[tuple[str, ...], ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Noop:
+    """Nothing to do, and why."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """Something the user should know and imgfix does not change."""
+
+    text: str
+
+
+Edit: TypeAlias = WriteFile | Remove | Link | Copy
+Change: TypeAlias = Edit | WipeSwap | InstallPackages | Rebuild
+Decision: TypeAlias = Change | Noop | Advice

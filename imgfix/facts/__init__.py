@@ -1,0 +1,1 @@
+"""Facts: what a guest is, read once and never changed."""

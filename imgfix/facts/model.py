@@ -1,0 +1,126 @@
+"""The facts of a guest as frozen values. Readers make them, steps use them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+@dataclass(frozen=True, slots=True)
+class Distro:
+    """os-release, as far as imgfix uses it. `family` is the profile family: debian, rhel, suse ..."""
+
+    id: str
+    id_like: tuple[str, ...]
+    version: str
+    pretty_name: str
+    family: str
+
+
+class DriverState(Enum):
+    """Where a kernel has a driver."""
+
+    MODULE = "module"
+    BUILTIN = "built in"
+    MISSING = "missing"
+
+
+@dataclass(frozen=True, slots=True)
+class InitramfsFacts:
+    """What one initramfs image holds.
+
+    `modules` are module names with `_` for `-` (hv_vmbus), without `.ko` and compression suffix.
+    `hooks` are the small configuration texts inside that name devices of the old machine: path inside the
+    image (no leading slash) to content, e.g. conf/conf.d/resume, etc/cmdline.d/95resume.conf.
+    """
+
+    path: str
+    size: int
+    compression: str
+    modules: frozenset[str]
+    hooks: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """One installed, bootable kernel (no kdump, no rescue image).
+
+    `image` is its vmlinuz, `initramfs` the image that its boot entries load, or None where there is none.
+    `drivers` answers for each driver that imgfix asks about; `modules_dep` tells whether depmod has run.
+    """
+
+    release: str
+    image: str
+    initramfs: InitramfsFacts | None
+    drivers: tuple[tuple[str, DriverState], ...]
+    modules_dep: bool
+
+    def driver(self, name: str) -> DriverState:
+        """Return where this kernel has driver `name` (hv_vmbus)."""
+        return dict(self.drivers).get(name, DriverState.MISSING)
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """One installed package; `version` is the manager's own spelling without the epoch."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Filesystem:
+    """One file system or swap area of the guest as the appliance sees it.
+
+    `device` is the appliance's name (/dev/sda3, /dev/rhel/root), `mountpoint` where the guest's fstab puts it.
+    `size` and `free` are bytes; `free` is None where it is not mounted.
+    """
+
+    device: str
+    fstype: str
+    uuid: str
+    label: str
+    size: int
+    mountpoint: str | None = None
+    free: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LogicalVolume:
+    """One LVM logical volume: `device` is /dev/VG/LV."""
+
+    vg: str
+    lv: str
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """The disk from the inside. `scheme` is gpt or mbr; `aliases` maps a guest's device names to appliance names."""
+
+    scheme: str | None
+    filesystems: tuple[Filesystem, ...]
+    logical_volumes: tuple[LogicalVolume, ...]
+    has_boot_code: bool
+    has_esp: bool
+    disk_name: str
+
+    @property
+    def swaps(self) -> tuple[Filesystem, ...]:
+        """Swap partitions and swap volumes."""
+        return tuple(f for f in self.filesystems if f.fstype == "swap")
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Everything that planning knows of a guest besides its files."""
+
+    distro: Distro
+    kernels: tuple[Kernel, ...]
+    packages: tuple[Package, ...]
+    storage: Storage
+
+    def package(self, *names: str) -> Package | None:
+        """Return the first installed package that has one of the names, or None."""
+        wanted = {p.name: p for p in self.packages}
+        return next((wanted[n] for n in names if n in wanted), None)

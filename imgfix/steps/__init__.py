@@ -1,0 +1,1 @@
+"""Steps: one module a capability. A step yields decisions and never acts."""
