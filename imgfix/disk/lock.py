@@ -51,9 +51,17 @@ def _take(fd: int, path: Path) -> bool:
             # A second name is a second owner: emptying the file would destroy what that one keeps.
             path.unlink()
             return False
+        _empty(fd, path)
+    return True
+
+
+def _empty(fd: int, path: Path) -> None:
+    try:
         os.fchmod(fd, 0o600)
         os.ftruncate(fd, 0)
-    return True
+    except BaseException:
+        path.unlink()
+        raise
 
 
 def _lock(fd: int, path: Path) -> None:

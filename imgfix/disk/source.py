@@ -105,8 +105,10 @@ def open_regular(path: Path) -> int:
         raise HostError(
             f"{path}: no permission to read it", hint="run as its owner, or let its owner make it readable"
         ) from error
-    except (OSError, ValueError) as error:
-        raise HostError(f"{path}: cannot be opened: {getattr(error, 'strerror', error)}") from error
+    except ValueError as error:
+        raise UsageError(f"{str(path)!r}: is no file name: {error}") from error
+    except OSError as error:
+        raise HostError(f"{path}: cannot be opened: {error.strerror}") from error
 
 
 def reader(fd: int, size: int) -> ReadAt:
