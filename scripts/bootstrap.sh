@@ -159,7 +159,7 @@ find_root() {
   [[ -t 2 && -r /dev/tty ]] || return
   say "packages are missing ($*): sudo asks for your password to install them"
   AS_ROOT=(sudo)
-  sudo -v </dev/tty
+  sudo -v
 }
 
 has_candidate() { [[ $(LC_ALL=C apt-cache policy "$1" 2>/dev/null) == *"Candidate: "[^\(]* ]]; }
@@ -201,11 +201,11 @@ install_apt() {
 install_dnf() { logged "installing $*" "${AS_ROOT[@]}" dnf -y -q install --setopt=install_weak_deps=False "$@"; }
 
 refuse_unprivileged() {
-  local command="dnf install -y $2"
-  [[ $1 == apt ]] && command="apt-get update && apt-get install -y --no-install-recommends $2"
+  local remedy="dnf install -y $2"
+  [[ $1 == apt ]] && remedy="apt-get update && apt-get install -y --no-install-recommends $2"
   say "this host lacks packages that imgfix needs: $2"
   die "this user can neither install them nor use sudo; ask an administrator to run:
-    $command
+    $remedy
 then start imgfix again"
 }
 

@@ -1,4 +1,4 @@
-"""A plugin of pytest for scripts/test: the tests that launch an appliance come last, the rest stay in order."""
+"""A plugin of pytest for scripts/test: tests that launch an appliance come last, the rest stay in order."""
 
 from __future__ import annotations
 

@@ -1,0 +1,258 @@
+"""Holds the layers of the design: who may import whom, who may touch files, how long things may grow.
+
+A row of RULES forbids; what no row forbids is allowed. To extend: add a row.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "imgfix"
+
+MAX_FILE_LINES = 400
+MAX_FUNCTION_LINES = 60
+
+#: "imgfix.cli" stands for the module and for everything below it; "imgfix" for all of the package.
+PURE = ("imgfix.steps", "imgfix.plan", "imgfix.textedit", "imgfix.facts", "imgfix.profile", "imgfix.change")
+HOST_MODULES = ("guestfs", "click", "subprocess", "os", "pathlib", "shutil", "socket", "tempfile", "urllib")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """`who` must not import `banned`, except for the modules `but_may`; `why` is for the failure."""
+
+    who: tuple[str, ...]
+    banned: tuple[str, ...]
+    why: str
+    but_may: tuple[str, ...] = ()
+    except_for: tuple[str, ...] = ()
+
+
+RULES = (
+    Rule(("imgfix",), ("guestfs",), "one module speaks to libguestfs", except_for=("imgfix.guest",)),
+    Rule(("imgfix",), ("click",), "the command line ends in cli", except_for=("imgfix.cli",)),
+    Rule(("imgfix",), ("imgfix.cli",), "imports run downward", except_for=("imgfix.cli", "imgfix.__main__")),
+    Rule(
+        ("imgfix",),
+        ("imgfix.pipeline",),
+        "imports run downward",
+        except_for=("imgfix.cli", "imgfix.pipeline", "imgfix.batch"),
+    ),
+    Rule(
+        PURE,
+        HOST_MODULES,
+        "planning has no hands: no host files, no processes",
+        # Loading is profile's one impure part: a profile is a file of the host.
+        except_for=("imgfix.profile", "imgfix.profile.load"),
+    ),
+    Rule(("imgfix.profile",), ("guestfs", "click", "subprocess"), "profile is data"),
+    Rule(("imgfix.textedit",), ("imgfix",), "pure str -> str", but_may=("imgfix.errors", "imgfix.textedit")),
+    Rule(("imgfix.disk",), ("imgfix",), "disks know no guests", but_may=("imgfix.errors", "imgfix.disk")),
+    Rule(
+        ("imgfix.facts",),
+        ("imgfix",),
+        "facts are read from a tree",
+        but_may=("imgfix.tree", "imgfix.errors", "imgfix.textedit", "imgfix.facts"),
+    ),
+    Rule(
+        ("imgfix.steps", "imgfix.plan", "imgfix.change"),
+        ("imgfix.guest", "imgfix.apply", "imgfix.verify", "imgfix.disk", "imgfix.report", "imgfix.doctor"),
+        "a step decides and never acts",
+    ),
+    Rule(("imgfix.steps",), ("imgfix.plan",), "the plan calls the steps"),
+    Rule(("imgfix.guest", "imgfix.apply"), ("imgfix.steps", "imgfix.plan"), "acting knows no planning"),
+    Rule(("imgfix.tree", "imgfix.errors"), ("imgfix",), "the ground floor", but_may=("imgfix.errors",)),
+)
+
+#: Modules of PURE that may open files of the host, with the reason.
+MAY_OPEN = {
+    "imgfix.profile": "a profile is a file of the host",
+    "imgfix.profile.load": "a profile is a file of the host",
+}
+FILE_CALLS = {
+    "open", "read_text", "read_bytes", "write_text", "write_bytes", "unlink", "mkdir", "rename", "touch",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """A module of imgfix; `name` is dotted, without `.__init__`."""
+
+    name: str
+    path: Path
+    tree: ast.Module
+
+    @property
+    def is_package(self) -> bool:
+        return self.path.name == "__init__.py"
+
+
+def _module(path: Path) -> Module:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+    return Module(name, path, ast.parse(path.read_text(encoding="utf-8")))
+
+
+MODULES = tuple(_module(path) for path in sorted(PACKAGE.rglob("*.py")))
+NAMES = frozenset(module.name for module in MODULES)
+
+
+def _within(name: str, tops: Iterable[str]) -> bool:
+    return any(name == top or name.startswith(top + ".") for top in tops)
+
+
+def _from_base(module: Module, node: ast.ImportFrom) -> str:
+    """Return the absolute name behind `from X import`, relative ones resolved."""
+    if not node.level:
+        return node.module or ""
+    parts = module.name.split(".")
+    keep = len(parts) - node.level + (1 if module.is_package else 0)
+    return ".".join([*parts[:keep], *([node.module] if node.module else [])])
+
+
+def _imports(module: Module) -> Iterator[tuple[str, int]]:
+    """Yield (absolute module name, line) of every import, the ones inside functions and TYPE_CHECKING too."""
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = _from_base(module, node)
+            for alias in node.names:
+                full = f"{base}.{alias.name}"
+                yield (full if full in NAMES else base), node.lineno
+
+
+def _breaches(rule: Rule, module: Module) -> Iterator[str]:
+    if not _within(module.name, rule.who) or _is_exempt(module.name, rule.except_for):
+        return
+    for name, line in _imports(module):
+        if _within(name, rule.banned) and not _within(name, rule.but_may):
+            yield f"{module.path.relative_to(ROOT)}:{line} imports {name}: {rule.why}"
+
+
+def _is_exempt(name: str, exempt: tuple[str, ...]) -> bool:
+    """An exempt package is exempt as a whole, except `imgfix.profile`, whose parts are named one by one."""
+    return name in exempt or _within(name, [e for e in exempt if e != "imgfix.profile"])
+
+
+def _call_name(node: ast.Call) -> str:
+    if isinstance(node.func, ast.Name):
+        return node.func.id
+    return node.func.attr if isinstance(node.func, ast.Attribute) else ""
+
+
+def _is_tree_call(node: ast.Call) -> bool:
+    """`tree.read_text(guest, path)` is the guest's file, not the host's."""
+    return isinstance(node.func, ast.Attribute) and ast.unparse(node.func.value).split(".")[-1] == "tree"
+
+
+def _imported_from_tree(module: Module) -> frozenset[str]:
+    nodes = (n for n in ast.walk(module.tree) if isinstance(n, ast.ImportFrom))
+    return frozenset(
+        a.asname or a.name for n in nodes if _from_base(module, n) == "imgfix.tree" for a in n.names
+    )
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.who[0]}-not-{rule.banned[0]}")
+def test_imports_run_downward(rule: Rule) -> None:
+    assert [breach for module in MODULES for breach in _breaches(rule, module)] == []
+
+
+def test_pure_modules_open_no_files() -> None:
+    found = []
+    for module in MODULES:
+        if not _within(module.name, PURE) or module.name in MAY_OPEN:
+            continue
+        guest_side = _imported_from_tree(module)
+        for node in ast.walk(module.tree):
+            if not isinstance(node, ast.Call) or _call_name(node) not in FILE_CALLS - guest_side:
+                continue
+            if not _is_tree_call(node):
+                found.append(f"{module.path.relative_to(ROOT)}:{node.lineno} calls {_call_name(node)}")
+    assert found == []
+
+
+def test_only_cli_exits() -> None:
+    found = []
+    for module in MODULES:
+        if _within(module.name, ("imgfix.cli", "imgfix.__main__")):
+            continue
+        for node in ast.walk(module.tree):
+            text = ast.unparse(node) if isinstance(node, ast.Attribute | ast.Name) else ""
+            if text in ("sys.exit", "os._exit", "SystemExit", "exit", "quit"):
+                found.append(f"{module.path.relative_to(ROOT)}:{getattr(node, 'lineno', 0)} uses {text}")
+    assert found == []
+
+
+def test_files_stay_short() -> None:
+    lengths = {
+        m.path.relative_to(ROOT): len(m.path.read_text(encoding="utf-8").splitlines()) for m in MODULES
+    }
+    assert {path: lines for path, lines in lengths.items() if lines > MAX_FILE_LINES} == {}
+
+
+def _functions(module: Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def test_functions_stay_short() -> None:
+    long = [
+        f"{module.path.relative_to(ROOT)}:{f.lineno} {f.name} has {f.end_lineno - f.lineno + 1} lines"
+        for module in MODULES
+        for f in _functions(module)
+        if f.end_lineno is not None and f.end_lineno - f.lineno >= MAX_FUNCTION_LINES
+    ]
+    assert long == []
+
+
+def _public(body: list[ast.stmt]) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef]:
+    """Yield the public functions and classes of a module, and the public methods of the latter."""
+    for node in body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and node.name[0] != "_":
+            yield node
+            if isinstance(node, ast.ClassDef):
+                yield from _public(node.body)
+
+
+def _inherits_docstring(node: ast.AST) -> bool:
+    """An override says so, and a setter has its property's."""
+    names = {ast.unparse(d).split(".")[-1] for d in getattr(node, "decorator_list", [])}
+    return bool(names & {"override", "setter", "overload"})
+
+
+def test_public_things_have_docstrings() -> None:
+    bare = [
+        f"{module.path.relative_to(ROOT)}:{node.lineno} {node.name}"
+        for module in MODULES
+        for node in _public(module.tree.body)
+        if not ast.get_docstring(node) and not _inherits_docstring(node)
+    ]
+    assert bare == []
+    assert [str(m.path) for m in MODULES if not ast.get_docstring(m.tree)] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("imgfix.steps.swap", "import subprocess"),
+        ("imgfix.steps.swap", "from imgfix import guest"),
+        ("imgfix.textedit.fstab", "from imgfix.tree import Tree"),
+        ("imgfix.facts.swap", "def f():\n    from pathlib import Path"),
+        ("imgfix.apply", "import guestfs"),
+        ("imgfix.doctor", "import click"),
+        ("imgfix.disk.vhd", "from ..facts import model"),
+        ("imgfix.guest", "from imgfix.cli import main"),
+    ],
+)
+def test_the_rules_catch(name: str, source: str) -> None:
+    """The rules would be worth nothing if they let these through."""
+    module = Module(name, PACKAGE / (name.split(".", 1)[1].replace(".", "/") + ".py"), ast.parse(source))
+    assert [breach for rule in RULES for breach in _breaches(rule, module)]
