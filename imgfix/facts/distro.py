@@ -1,0 +1,128 @@
+"""distro: which Linux this is, from os-release or from what came before it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import dataclass
+
+from imgfix import tree as guest
+from imgfix.errors import GuestError, ParseError
+from imgfix.facts.model import Distro
+from imgfix.tree import Tree
+
+#: https://www.freedesktop.org/software/systemd/man/latest/os-release.html: the first that exists counts.
+OS_RELEASE = ("/etc/os-release", "/usr/lib/os-release")
+
+#: Profile family -> the ID values of its members. What is in no row goes by its ID_LIKE, in that order.
+FAMILIES: dict[str, tuple[str, ...]] = {
+    "rhel": (
+        *("rhel", "centos", "almalinux", "rocky", "ol", "eurolinux", "scientific", "virtuozzo", "cloudlinux"),
+        *("miraclelinux", "circle", "navylinux", "springdale", "redhat"),
+    ),
+    "fedora": ("fedora",),
+    "ubuntu": ("ubuntu", "linuxmint", "pop", "zorin", "elementary", "neon", "tuxedo"),
+    "debian": ("debian", "kali", "devuan", "raspbian", "parrot", "pureos", "proxmox"),
+    "suse": (
+        *("sles", "sled", "sles_sap", "sle_hpc", "suse", "sle-micro", "sl-micro", "opensuse"),
+        *("opensuse-leap", "opensuse-tumbleweed", "opensuse-leap-micro", "opensuse-microos"),
+    ),
+    "amazon": ("amzn",),
+    "azurelinux": ("azurelinux", "mariner"),
+}
+
+_FAMILY_OF = {name: family for family, names in FAMILIES.items() for name in names}
+
+
+@dataclass(frozen=True, slots=True)
+class _Release:
+    """One way in which a release file of old names the distribution; group 1 is the version."""
+
+    path: str
+    pattern: str
+    id: str
+
+
+#: EL 6, SLES 11 and others older than os-release. The special names come before the general ones.
+_RELEASES: tuple[_Release, ...] = (
+    _Release("/etc/oracle-release", r"Oracle Linux.* release ([\d.]+)", "ol"),
+    _Release("/etc/centos-release", r"CentOS.* release ([\d.]+)", "centos"),
+    _Release("/etc/redhat-release", r"CentOS.* release ([\d.]+)", "centos"),
+    _Release("/etc/redhat-release", r"Scientific Linux.* release ([\d.]+)", "scientific"),
+    _Release("/etc/redhat-release", r"CloudLinux.* release ([\d.]+)", "cloudlinux"),
+    _Release("/etc/redhat-release", r"(?:Red Hat Enterprise|Enterprise) Linux.* release ([\d.]+)", "rhel"),
+    _Release("/etc/redhat-release", r"Fedora.* release ([\d.]+)", "fedora"),
+    _Release("/etc/system-release", r"Amazon Linux.* release ([\d.]+)", "amzn"),
+    _Release("/etc/SuSE-release", r"SUSE Linux Enterprise.* ([\d.]+)", "sles"),
+    _Release("/etc/SuSE-release", r"(?i)openSUSE.* ([\d.]+)", "opensuse"),
+    _Release("/etc/debian_version", r"([\d.]+)", "debian"),
+)
+
+_ROOT_MARKS = ("/etc/fstab", "/sbin/init", "/usr/lib/systemd", "/lib")
+
+
+def read_distro(tree: Tree) -> Distro:
+    """Return the guest's distribution, `family` being the profile family it belongs to.
+
+    Raises GuestError where no file names one, where it belongs to no family, or where os-release cannot be
+    parsed (ParseError, with the line).
+    """
+    for path in OS_RELEASE:
+        if guest.is_file(tree, path):
+            return _from_os_release(guest.read_text(tree, path), path)
+    for row in _RELEASES:
+        if guest.is_file(tree, row.path):
+            text = guest.read_text(tree, row.path)
+            if match := re.match(row.pattern, text):
+                version = _suse_version(text, match[1])
+                return Distro(row.id, (), version, text.split("\n")[0].strip(), _FAMILY_OF[row.id])
+    raise GuestError(
+        f"no {OS_RELEASE[0]} in the guest, and no release file that names its distribution",
+        hint="imgfix needs the file system that holds the root folder of an installed Linux",
+    )
+
+
+def is_linux_root(tree: Tree) -> bool:
+    """Tell whether this file system looks like the root of an installed Linux, by names alone."""
+    named = any(guest.is_file(tree, path) for path in (*OS_RELEASE, *(row.path for row in _RELEASES)))
+    return named and any(tree.lstat(guest.resolve(tree, mark)) is not None for mark in _ROOT_MARKS)
+
+
+def family_of(distro_id: str, id_like: tuple[str, ...]) -> str:
+    """Return the profile family of os-release's ID and ID_LIKE; raises GuestError where there is none."""
+    for name in (distro_id, *id_like):
+        if name in _FAMILY_OF:
+            return _FAMILY_OF[name]
+    raise GuestError(
+        f"the guest's distribution {distro_id!r} (ID_LIKE {' '.join(id_like)!r}) is not supported",
+        hint=f"supported are {', '.join(sorted(_FAMILY_OF))} and what names one of them in ID_LIKE",
+    )
+
+
+def _from_os_release(text: str, path: str) -> Distro:
+    fields = {"ID": "linux", "ID_LIKE": "", "VERSION_ID": "", "PRETTY_NAME": ""}
+    for number, line in enumerate(text.split("\n"), 1):
+        key, equals, value = line.strip().partition("=")
+        if equals and key in fields:
+            fields[key] = _unquote(value, path, number)
+    distro_id, id_like = fields["ID"].lower(), tuple(fields["ID_LIKE"].lower().split())
+    pretty = fields["PRETTY_NAME"] or f"{distro_id} {fields['VERSION_ID']}".strip()
+    return Distro(distro_id, id_like, fields["VERSION_ID"], pretty, family_of(distro_id, id_like))
+
+
+def _unquote(value: str, path: str, line: int) -> str:
+    """Undo the shell quoting of one assignment; a comment or a second word is none of the value."""
+    try:
+        words = shlex.split(value, comments=True)
+    except ValueError as error:
+        message = (
+            f"{path}: line {line}: {value!r} cannot be parsed ({error}), needed to know the distribution"
+        )
+        raise ParseError(message, line=line) from error
+    return words[0] if words else ""
+
+
+def _suse_version(text: str, version: str) -> str:
+    """SuSE-release keeps the service pack on a line of its own."""
+    patch = re.search(r"(?m)^PATCHLEVEL *= *([1-9]\d*)", text)
+    return f"{version}.{patch[1]}" if patch else version
