@@ -15,14 +15,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import yaml
 
 from imgfix.errors import ParseError
 from imgfix.textedit import physical_lines
-
-Value: TypeAlias = "None | bool | int | float | str | list[Value] | dict[str, Value] | object"
 
 MODULE_LISTS = ("cloud_init_modules", "cloud_config_modules", "cloud_final_modules")
 
@@ -33,7 +30,7 @@ UPSTREAM_ORDER = (
     *("users_groups", "ssh"),
 )
 
-# What PyYAML's constructors raise on scalars they cannot convert, besides YAMLError (`2020-99-99`, `!!int ""`).
+# What PyYAML raises on scalars it cannot convert, besides YAMLError: `2020-99-99`, `!!int ""`.
 _LOAD_ERRORS = (
     yaml.YAMLError,
     ValueError,
@@ -65,8 +62,8 @@ class _Modules:
     key_end: int
 
 
-def top_level(text: str) -> dict[str, Value]:
-    """Return `text` loaded; an empty file gives an empty dict. Raises ParseError if it is not a YAML mapping."""
+def top_level(text: str) -> dict[str, object]:
+    """Return `text` loaded; empty for an empty file. Raises ParseError if it is not a YAML mapping."""
     try:
         data = yaml.safe_load(text)
     except _LOAD_ERRORS as error:
@@ -92,7 +89,12 @@ def move_modules(text: str, names: Sequence[str], *, to: str = "cloud_init_modul
         new = _moved(new, name, to)
     if new == text:
         return text
-    if not _same_but_for(old, top_level(new), set(order), to):
+    try:
+        same = _same_but_for(old, top_level(new), set(order), to)
+    except RecursionError:
+        # Anchors can make a structure that holds itself.
+        same = False
+    if not same:
         raise ParseError("cloud.cfg: cannot move the modules without changing anything else")
     return new
 
@@ -106,7 +108,8 @@ def _moved(text: str, name: str, to: str) -> str:
     if item is None:
         item = next((item for modules in lists.values() for item in modules.items if item.name == name), None)
         source, comment = (text[item.start : item.end], _comment(text, item.end)) if item else (name, "")
-        text = _inserted(text, lists[to], name, source, comment)
+        index = _place(lists[to], name) if to == "cloud_init_modules" else len(lists[to].items)
+        text = _inserted(text, lists[to], index, source, comment)
     while True:
         lists = _lists(text, to)
         stray = next(_strays(lists, name, to), None)
@@ -172,12 +175,11 @@ def _place(modules: _Modules, name: str) -> int:
     return max((index for index, item in enumerate(modules.items, 1) if _rank(item.name) < rank), default=0)
 
 
-def _inserted(text: str, modules: _Modules, name: str, source: str, comment: str) -> str:
-    """Return `text` with a module, given as source and its line's comment, put into a list."""
+def _inserted(text: str, modules: _Modules, index: int, source: str, comment: str) -> str:
+    """Return `text` with a module, given as source and its line's comment, put into a list at `index`."""
     if "\n" in source:
-        raise ParseError(f"cloud.cfg: the module {name} is written over several lines")
+        raise ParseError(f"cloud.cfg: the module {source!r} is written over several lines")
     items = modules.items
-    index = _place(modules, name)
     if not items:
         if modules.flow:
             return text[: modules.start] + f"[{source}]" + text[modules.end :]
@@ -235,7 +237,7 @@ def _comment(text: str, end: int) -> str:
     return match[0] if match else ""
 
 
-def _same_but_for(old: dict[str, Value], new: dict[str, Value], names: set[str], to: str) -> bool:
+def _same_but_for(old: dict[str, object], new: dict[str, object], names: set[str], to: str) -> bool:
     """Tell whether `new` is `old` with all of `names` in the list `to` only, and nothing else changed."""
     wanted = {*MODULE_LISTS, to}
     for key in wanted & {*old, *new}:
@@ -254,13 +256,13 @@ def _same_but_for(old: dict[str, Value], new: dict[str, Value], names: set[str],
     return kept and rest == {key: value for key, value in new.items() if key not in wanted}
 
 
-def _entries(modules: Value) -> list[tuple[str, Value]]:
+def _entries(modules: object) -> list[tuple[str, object]]:
     """Return a loaded list of modules as (canonical name, entry as written)."""
     entries = modules if isinstance(modules, list) else []
     return [(_loaded_name(entry), entry) for entry in entries]
 
 
-def _loaded_name(entry: Value) -> str:
+def _loaded_name(entry: object) -> str:
     if isinstance(entry, list):
         entry = entry[0] if entry else ""
     elif isinstance(entry, dict):

@@ -15,7 +15,9 @@ from imgfix.errors import ParseError
 from imgfix.textedit import physical_lines
 
 _COMMAND = re.compile(r"[ \t]*(linux|linux16|linuxefi)(?=[ \t])")
-_BLSCFG = re.compile(r"^(?:[^#\n]*[;{&|])?[ \t]*blscfg[ \t]*(?:[;&|#}\r]|$)", re.MULTILINE)
+_BLSCFG = re.compile(
+    r"^(?:[^#\n]*[;{&|])?[ \t]*(?:(?:then|else|do)[ \t]+)?blscfg(?=[\s;&|]|\Z)", re.MULTILINE
+)
 
 
 @dataclass(frozen=True, slots=True)

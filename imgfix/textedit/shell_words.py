@@ -17,8 +17,10 @@ _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(\+?)=")
 _VARIABLE = re.compile(r"\$(?:[A-Za-z_][A-Za-z0-9_]*|[0-9@*#?$!-])")
 _META = " \t\n;&|()<>"
 # After these words a command begins; after those of _DECLARING, assignments may follow as arguments.
-_RESERVED = frozenset("if then elif else fi while until do done esac ! { }".split())
-_DECLARING = frozenset("export readonly declare typeset local".split())
+_RESERVED = frozenset(
+    ["if", "then", "elif", "else", "fi", "while", "until", "do", "done", "esac", "!", "{", "}"]
+)
+_DECLARING = frozenset(["export", "readonly", "declare", "typeset", "local"])
 _REDIRECTION = re.compile(r"<<<|<<-?|[<>][&>|]?")
 
 

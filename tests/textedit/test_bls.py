@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+
+from imgfix.textedit import bls, kernel_args
+
+from .garbage import texts
+
+EL8 = """\
+title Red Hat Enterprise Linux (4.18.0-553.el8_10.x86_64) 8.10 (Ootpa)
+version 4.18.0-553.el8_10.x86_64
+linux /vmlinuz-4.18.0-553.el8_10.x86_64
+initrd /initramfs-4.18.0-553.el8_10.x86_64.img $tuned_initrd
+options $kernelopts $tuned_params
+id rhel-20240513091201-4.18.0-553.el8_10.x86_64
+grub_users $grub_users
+grub_arg --unrestricted
+grub_class kernel
+"""
+EL9 = EL8.replace(
+    "$kernelopts $tuned_params", "root=/dev/mapper/rhel-root ro crashkernel=auto rhgb quiet $tuned_params"
+)
+
+
+def edit(cmdline: str) -> str:
+    return kernel_args.edit(cmdline, add=["console=ttyS0"], remove=["quiet"])
+
+
+def test_get() -> None:
+    assert bls.get(EL8, "version") == "4.18.0-553.el8_10.x86_64"
+    assert bls.get(EL8, "devicetree") is None
+    assert bls.options(EL8) == "$kernelopts $tuned_params"
+    assert bls.options("") == ""
+    assert bls.get("\tlinux \t /vmlinuz  \r\n", "linux") == "/vmlinuz"
+    assert bls.get("# linux /x\nlinux\n", "linux") is None
+
+
+def test_real_entries_change_in_their_options_only() -> None:
+    assert bls.map_options(EL8, edit) == EL8.replace("$tuned_params", "$tuned_params console=ttyS0")
+    assert bls.map_options(EL9, edit) == EL9.replace("quiet $tuned_params", "$tuned_params console=ttyS0")
+    assert bls.map_options(EL8, lambda old: old) is EL8
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("options  a quiet \r\ntitle x\r\n", "options  a console=ttyS0 \r\ntitle x\r\n"),
+        ("options a\nlinux /v\noptions quiet b", "options a b console=ttyS0\nlinux /v\n"),
+        ("linux /v\n\n# end\n", "linux /v\noptions console=ttyS0\n\n# end\n"),
+        ("linux /v", "linux /v\noptions console=ttyS0\n"),
+        ("\toptions\ta", "\toptions\ta console=ttyS0"),
+    ],
+)
+def test_map_options(before: str, after: str) -> None:
+    assert bls.map_options(before, edit) == after
+    assert bls.map_options(after, edit) == after
+
+
+def test_an_empty_line_of_options_goes() -> None:
+    assert bls.map_options("options quiet\nlinux /v\n", lambda _: "") == "linux /v\n"
+    with pytest.raises(ValueError, match="one line"):
+        bls.map_options("options a\n", lambda _: "a\nlinux /evil")
+
+
+@given(texts("options ", "options", "linux /v", "quiet", "$kernelopts"))
+def test_garbage_keeps_its_other_lines(text: str) -> None:
+    def add(old: str) -> str:
+        return old if "zz" in old.split(" ") else f"{old} zz".strip(" ")
+
+    new = bls.map_options(text, add)
+    assert "zz" in bls.options(new)
+    assert bls.map_options(new, add) == new
+    for key in ("linux", "title", "a"):
+        assert bls.get(new, key) == bls.get(text, key)
