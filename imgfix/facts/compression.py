@@ -27,6 +27,9 @@ MAGIC_SIZE = 6
 #: xz -9 needs 65 MiB; --lzma2=dict=128MiB is refused as nothing that a kernel at boot should be asked for.
 XZ_MEMORY = 100 * 1024 * 1024
 
+#: Members of one file: a parallel compressor writes some hundred; each costs a decompressor and a chunk.
+MEMBER_LIMIT = 20_000
+
 #: https://github.com/lz4/lz4/blob/dev/doc/lz4_Frame_format.md#legacy-frame
 LZ4_LEGACY_MAGIC = 0x184C2102
 LZ4_LEGACY_BLOCK = 8 * 1024 * 1024
@@ -111,6 +114,9 @@ def unpack(packed: Format, source: Source) -> Iterator[bytes]:
     damaged data and on lzo, which has no reader here.
     """
     while detect(source.peek(MAGIC_SIZE)) is packed:
+        source.members += 1
+        if source.members > MEMBER_LIMIT:
+            raise source.fault(f"more than {MEMBER_LIMIT} compressed members")
         yield from packed.member(source)
 
 

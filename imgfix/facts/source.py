@@ -24,6 +24,8 @@ class Source:
         self._name = name
         self._limit = limit
         self.offset = 0
+        #: Compressed members begun; kept here because the limit is one of the whole file.
+        self.members = 0
 
     def fault(self, message: str) -> GuestError:
         """Return the error that says `message` of the current offset (bytes)."""

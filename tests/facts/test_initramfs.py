@@ -231,6 +231,16 @@ def test_bombs_of_entries_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         read(gzip.compress(archive(*[(f"f{i}", b"") for i in range(10)])))
 
 
+@pytest.mark.parametrize("packed", [name for name in COMPRESSORS if name != "none"])
+@pytest.mark.parametrize("padding", [0, 4])
+def test_bombs_of_members_are_refused(monkeypatch: pytest.MonkeyPatch, packed: str, padding: int) -> None:
+    monkeypatch.setattr(compression, "MEMBER_LIMIT", 10)
+    member = COMPRESSORS[packed][1](b"") + bytes(padding)
+    assert read(10 * member + MAIN).modules == MAIN_MODULES
+    with pytest.raises(GuestError, match="more than 10 compressed members"):
+        read(11 * member + MAIN)
+
+
 def test_bombs_of_hooks_are_refused() -> None:
     items = [(f"conf/conf.d/{i}", bytes(60_000)) for i in range(80)]
     with pytest.raises(GuestError, match="bytes of configuration"):
