@@ -32,14 +32,17 @@ def map_options(text: str, fn: Callable[[str], str]) -> str:
     """Return `text` so that `options` gives what `fn` makes of it: the first line is edited, others go.
 
     If nothing is left the line goes too, as GRUB would stop reading at a bare `options`. A line that was
-    not there goes behind the last key. Raises ValueError if `fn` returns more than one line.
+    not there goes behind the last key. Raises ParseError on a stray carriage return,
+    ValueError if `fn` returns more than one line.
     """
     old = options(text)
     new = fn(old)
     if new == old:
         return text
     new = new.strip(" \t")
-    if "\n" in new or new.endswith("\r"):
+    if "\r" in old:
+        raise ParseError("BLS entry: a carriage return inside the options")
+    if "\n" in new or "\r" in new:
         raise ValueError(f"not one line of kernel arguments: {new!r}")
     lines = physical_lines.split(text)
     matches = _entries(text)

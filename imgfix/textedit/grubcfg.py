@@ -52,7 +52,7 @@ def linux_lines(text: str) -> tuple[LinuxLine, ...]:
 def map_linux(text: str, fn: Callable[[LinuxLine], str]) -> str:
     """Return `text` with the arguments of each such command as `fn` gives them; all else stays.
 
-    Raises ValueError if `fn` returns more than one line.
+    Raises ParseError as `linux_lines` does, ValueError if `fn` returns more than one line.
     """
     lines = physical_lines.split(text)
     changed = False
@@ -61,6 +61,8 @@ def map_linux(text: str, fn: Callable[[LinuxLine], str]) -> str:
         if new == found.line.args:
             continue
         new = new.strip(" \t")
+        if "\r" in found.line.args:
+            raise ParseError("grub.cfg: a carriage return inside a kernel command", line=index + 1)
         if "\n" in new or "\r" in new:
             raise ValueError(f"not one line of kernel arguments: {new!r}")
         line = lines[index]

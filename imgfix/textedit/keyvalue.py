@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 
-from imgfix.errors import ParseError
 from imgfix.textedit import physical_lines
 
 
@@ -27,7 +26,7 @@ def set_value(text: str, key: str, value: str) -> str:
     """Return `text` with `key` set to `value`: its last line edited, else a line added.
 
     A new line goes behind the last commented-out `# Key=`, else to the end. Raises ValueError if `key` or
-    `value` cannot be written in this grammar, ParseError if the edited line would not be read back so.
+    `value` cannot be written in this grammar.
     """
     _check(key, value)
     lines = physical_lines.split(text)
@@ -38,8 +37,6 @@ def set_value(text: str, key: str, value: str) -> str:
     if _value(_segment(lines[index])) == value:
         return text
     lines[index] = _replaced(lines[index], value)
-    if _value(_segment(lines[index])) != value:
-        raise ParseError(f"cannot set {key} to {value!r} on this line", line=index + 1)
     return "".join(lines)
 
 
@@ -69,7 +66,12 @@ def _replaced(line: str, value: str) -> str:
     old = _value(segment)
     # An empty value goes between its quotes if it has any, else right behind the equals sign.
     at = segment.index(old) if old else segment.find('""') + 1
-    return line[:start] + segment[:at] + value + segment[at + len(old) :] + line[start + len(segment) :]
+    rest = line[start + len(segment) :]
+    new = segment[:at] + value + segment[at + len(old) :]
+    if _value(new) != value or new.count('"') % 2:
+        # Quotes next to a tab or a CR: the agent does not strip them, so they were part of the old value.
+        new = value + (" " if rest.startswith("#") else "\r" if segment.endswith("\r") else "")
+    return line[:start] + new + rest
 
 
 def _place(lines: list[str], key: str) -> int:

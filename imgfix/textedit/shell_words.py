@@ -135,7 +135,7 @@ class _Scanner:
         word = self.text[start : self.at]
         if self.in_command:
             return
-        if word in _RESERVED:
+        if word in _RESERVED and not self.pending:
             self._end_command()
             return
         # `A=1 command` gives A to that command alone.

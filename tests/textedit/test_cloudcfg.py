@@ -118,8 +118,8 @@ def test_el7_keeps_frequency_and_comment() -> None:
         ),
         # CRLF.
         (
-            "cloud_init_modules:\r\n - ssh\r\n - disk_setup\r\ncloud_config_modules:\r\n - mounts\r\n - x\r\n",
-            "cloud_init_modules:\r\n - ssh\r\n - disk_setup\r\n - mounts\r\ncloud_config_modules:\r\n - x\r\n",
+            "cloud_init_modules:\r\n - x\r\n - disk_setup\r\ncloud_config_modules:\r\n - mounts\r\n - x\r\n",
+            "cloud_init_modules:\r\n - x\r\n - disk_setup\r\n - mounts\r\ncloud_config_modules:\r\n - x\r\n",
         ),
         # No final newline.
         (

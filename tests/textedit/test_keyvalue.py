@@ -72,6 +72,9 @@ def test_get_reads_as_the_agent_does(line: str, value: str | None) -> None:
         ("Key=n\nKey=n\n", "Key=n\nKey=y\n"),
         ("Key=y\nKey=n\n", "Key=y\nKey=y\n"),
         ("Key=None\n", "Key=y\n"),
+        # The agent strips quotes before tabs, so these quotes would become part of the value.
+        ('Key="\t\r\n', "Key=y\r\n"),
+        ('Key="n"\t# why\n', "Key=y # why\n"),
         ("", "Key=y\n"),
         ("A=1", "A=1\nKey=y\n"),
         ("A=1\r\n", "A=1\r\nKey=y\r\n"),

@@ -87,6 +87,7 @@ SUSE_BTRFS_SNAPSHOT_BOOTING='true'
         ("A=x command", None),
         ("A=x B=y command\nA=z", "z"),
         ("echo A=x", None),
+        ("A=x then", None),
         ("(A=x)", None),
         ("A=y; ( A=x )", "y"),
         ("if true; then A=x; fi", "x"),
