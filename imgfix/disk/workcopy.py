@@ -188,6 +188,9 @@ def _copy(source: Source, origin: OpenFile, target: OpenFile, progress: Progress
     with host_errors("looking for data", source.path):
         extents = tuple(data_extents(origin.fd, source.size))
     _check_space(target.path, sum(extent.end - extent.start for extent in extents) + headroom)
+    # Its size first: XFS allocates ahead of writes that extend a file, into what should stay holes.
+    with host_errors("the work copy", target.path):
+        os.ftruncate(target.fd, source.size)
     copy_data(origin, target, extents, progress)
 
 

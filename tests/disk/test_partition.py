@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from imgfix.disk import gpt
 from imgfix.disk.partition import PartitionTable, read_partitions
 from imgfix.errors import ImageError
 from tests.disk.disks import MIB, gpt_disk, mbr_disk, patch, reads, run, sparse_file
@@ -127,6 +128,12 @@ def test_damaged_primary_and_backup(gpt_bytes: bytes) -> None:
     with pytest.raises(ImageError) as caught:
         read_partitions(reads(data), SIZE)
     assert "no good backup" in (caught.value.hint or "")
+
+
+def test_header_that_belongs_elsewhere(gpt_bytes: bytes) -> None:
+    moved = gpt.build_sector(gpt.parse_header(gpt_bytes[512:1024], 1), my_lba=2)
+    with pytest.raises(ImageError, match="says it is at sector 2, it is at 1"):
+        read_partitions(reads(gpt_bytes[:512] + moved + gpt_bytes[1024:]), SIZE)
 
 
 def test_gpt_without_protective_mbr_is_refused(gpt_bytes: bytes) -> None:

@@ -82,6 +82,17 @@ def test_disk_that_lost_its_backup(tmp_path: Path) -> None:
     assert CLEAN in run("sgdisk", "-v", disk)
 
 
+def test_good_backup_of_an_older_table_is_written_anew(tmp_path: Path) -> None:
+    disk = gpt_disk(tmp_path / "d.raw")
+    older = disk.read_bytes()[-33 * 512 :]
+    run("sfdisk", "-q", "--part-label", disk, "3", "neu")
+    patch(disk, 40 * MIB - 33 * 512, older)
+    grow(disk, 40 * MIB)
+    assert CLEAN in run("sgdisk", "-v", disk)
+    data = disk.read_bytes()
+    assert gpt.read_table(reads(data), 40 * MIB // 512 - 1).entries[2].name == "neu"
+
+
 @pytest.mark.parametrize("offset", [-512, -33 * 512], ids=["header", "entries"])
 def test_bad_backup_is_written_anew(tmp_path: Path, offset: int) -> None:
     disk = gpt_disk(tmp_path / "d.raw")

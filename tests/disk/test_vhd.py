@@ -121,6 +121,12 @@ def test_lies_with_a_right_checksum(offset: int, data: bytes, message: str) -> N
         parse_footer(changed(offset, data), MIB + 512)
 
 
+@pytest.mark.parametrize("size", [0, 1, 513])
+def test_fixed_disk_of_no_or_half_sectors(size: int) -> None:
+    with pytest.raises(ImageError, match="sectors"):
+        parse_footer(changed(48, struct.pack(">Q", size)), size + 512)
+
+
 @pytest.mark.parametrize(("code", "kind"), [(3, DiskType.DYNAMIC), (4, DiskType.DIFFERENCING)])
 def test_sparse_kinds_are_told_apart_whatever_the_file_size(code: int, kind: DiskType) -> None:
     assert parse_footer(changed(60, struct.pack(">I", code)), 4096).disk_type is kind

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import re
@@ -127,18 +128,21 @@ def test_file_systems_that_do_not_show_holes(
     assert data_of(out) == source.path.read_bytes()
 
 
-def test_reflink_is_cut_to_the_guest_data(
-    tmp_path: Path, source: Source, out: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_reflink_is_cut_to_the_guest_data(source: Source, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A clone has the whole file, a VHD's footer too; here a full copy stands in for the ioctl."""
 
     def clone(origin: sparse.OpenFile, target: sparse.OpenFile) -> bool:
         os.pwrite(target.fd, origin.path.read_bytes(), 0)
         return True
 
-    convert(source, out)
+    disk = source.path.rename(source.path.with_suffix(".vhd"))
+    with disk.open("ab") as file:
+        file.write(bytes(512))
+        file.write(fixed_footer(40 * MIB + 512, timestamp=1_700_000_000, unique_id=uuid.UUID(int=1)))
     monkeypatch.setattr("imgfix.disk.workcopy.reflink", clone)
-    assert convert(open_source(out), tmp_path / "clone.vhd").read_bytes() == out.read_bytes()
+    with WorkCopy.create(open_source(disk), out) as work:
+        assert work.size == 41 * MIB
+        assert b"conectix" not in work.path.read_bytes()
 
 
 def test_progress_ends_at_its_total(source: Source, out: Path) -> None:
@@ -460,6 +464,31 @@ def test_killed(source: Source, out: Path, moment: str) -> None:
     convert(source, out, force=True)
     assert data_of(out) == source.path.read_bytes()
     assert left_in(out.parent) == [out.name]
+
+
+def test_leftover_of_a_killed_run_does_not_shine_through_the_holes(source: Source, out: Path) -> None:
+    out.with_name(f".{out.name}.partial").write_bytes(b"old" * MIB * 20)
+    convert(source, out)
+    assert data_of(out) == source.path.read_bytes()
+
+
+def test_partial_that_is_published_while_we_wait_for_its_lock_is_not_ours(
+    source: Source, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between our open and our lock the other imgfix renames the file: its output must not be emptied."""
+    partial, theirs = out.with_name(f".{out.name}.partial"), out.with_name("theirs.vhd")
+    partial.write_bytes(b"complete")
+    real = fcntl.flock
+
+    def flock(fd: int, operation: int) -> None:
+        if not theirs.exists():
+            partial.rename(theirs)
+        real(fd, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    convert(source, out)
+    assert theirs.read_bytes() == b"complete"
+    assert left_in(out.parent) == [out.name, "theirs.vhd"]
 
 
 def test_leftover_with_a_second_name_is_not_emptied(source: Source, out: Path) -> None:
