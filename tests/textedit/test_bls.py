@@ -75,7 +75,8 @@ def test_garbage_keeps_its_other_lines(text: str) -> None:
     assert "zz" in bls.options(new)
     assert bls.map_options(new, add) == new
     for key in ("linux", "title", "a"):
-        assert bls.get(new, key) == bls.get(text, key)
+        # A CR at the very end becomes part of the line end; GRUB reads neither.
+        assert (bls.get(new, key) or "").rstrip("\r") == (bls.get(text, key) or "").rstrip("\r")
 
 
 @given(texts("options ", " quiet", "a"))
