@@ -59,6 +59,11 @@ def lz4_frame(data: bytes) -> bytes:
     return packed
 
 
+def gz(data: bytes) -> bytes:
+    """Return what gzip -n writes: the same bytes each time."""
+    return gzip.compress(data, mtime=0)
+
+
 def zstd(data: bytes) -> bytes:
     """Return one frame with a checksum, of unknown size, as `zstd` writes it from a pipe."""
     engine = zstandard.ZstdCompressor(level=3, write_checksum=True).compressobj()
@@ -82,7 +87,7 @@ def lzma_alone(data: bytes) -> bytes:
 
 COMPRESSORS: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
     "none": ("none", bytes),
-    "gzip": ("gzip", gzip.compress),
+    "gzip": ("gzip", gz),
     "xz": ("xz", xz),
     "lzma": ("lzma", lzma_alone),
     "bzip2": ("bzip2", bz2.compress),

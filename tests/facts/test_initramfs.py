@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gzip
 import io
 import random
 import stat
@@ -18,7 +17,7 @@ from imgfix.facts import compression, cpio, initramfs
 from imgfix.facts.initramfs import module_name, read_initramfs
 from imgfix.facts.model import InitramfsFacts
 from imgfix.facts.source import Source
-from tests.facts.cpio_writer import COMPRESSORS, Item, archive, lz4_legacy, zstd, zstd_sized
+from tests.facts.cpio_writer import COMPRESSORS, Item, archive, gz, lz4_legacy, zstd, zstd_sized
 
 PATH = "/boot/initrd.img-6.1.0-1-amd64"
 MICROCODE = archive(("kernel/x86/microcode/AuthenticAMD.bin", random.Random(1).randbytes(5001)))
@@ -69,8 +68,8 @@ def test_what_is_appended_is_found_and_wins(first: str, second: str, padding: in
 
 
 def test_the_main_part_names_the_compression() -> None:
-    assert read(MICROCODE + zstd(MAIN) + gzip.compress(EXTRA)).compression == "zstd"
-    assert read(gzip.compress(EXTRA) + zstd(MAIN) + EXTRA).compression == "zstd"
+    assert read(MICROCODE + zstd(MAIN) + gz(EXTRA)).compression == "zstd"
+    assert read(gz(EXTRA) + zstd(MAIN) + EXTRA).compression == "zstd"
 
 
 def test_the_checksum_variant_of_cpio() -> None:
@@ -95,14 +94,11 @@ def test_zstd_of_many_frames_with_skippable_ones_between() -> None:
 
 def test_lz4_of_several_blocks() -> None:
     big = archive(("big.bin", random.Random(3).randbytes(2**20) * 17), ("z.ko", b""))
-    assert read(lz4_legacy(big) + lz4_legacy(EXTRA) + gzip.compress(MAIN)).modules == ALL_MODULES | {"z"}
+    assert read(lz4_legacy(big) + lz4_legacy(EXTRA) + gz(MAIN)).modules == ALL_MODULES | {"z"}
 
 
 def test_empty_members_do_no_harm() -> None:
-    assert (
-        read(gzip.compress(b"") + zstd(b"") + zstd_sized(b"") + lz4_legacy(b"") + MAIN).modules
-        == MAIN_MODULES
-    )
+    assert read(gz(b"") + zstd(b"") + zstd_sized(b"") + lz4_legacy(b"") + MAIN).modules == MAIN_MODULES
 
 
 @pytest.mark.parametrize(
@@ -181,22 +177,23 @@ def test_hard_links_share_the_content_of_the_first() -> None:
     [
         (b"", "without any file"),
         (bytes(1000), "without any file"),
-        (gzip.compress(b""), "without any file"),
+        (gz(b""), "without any file"),
         (b"070707" + bytes(100), "neither a newc cpio archive"),
         (b"hello world", "neither.*at byte 0"),
         (MAIN + b"hello", f"neither.*at byte {len(MAIN)}"),
-        (gzip.compress(b"junk"), "neither.*at byte 0 .in the gzip data from byte 0"),
-        (MICROCODE + gzip.compress(MAIN + b"junk"), f"neither.*in the gzip data from byte {len(MICROCODE)}"),
-        (gzip.compress(gzip.compress(MAIN)), "neither"),
+        (gz(b"junk"), "neither.*at byte 0 .in the gzip data from byte 0"),
+        (MICROCODE + gz(MAIN + b"junk"), f"neither.*in the gzip data from byte {len(MICROCODE)}"),
+        (gz(gz(MAIN)), "neither"),
         (b"\x89LZO\0\r\n\x1a\n" + bytes(30), "lzo compression"),
         (MAIN[:50], "damaged cpio header at byte 0"),
         (MAIN[:112], "truncated"),
         (MAIN[:1000], "truncated"),
         (MAIN.replace(b"00000000", b"0000_000", 1), "damaged cpio header"),
-        (gzip.compress(MAIN)[:-9], "truncated compressed data"),
+        (gz(MAIN)[:-9], "truncated compressed data"),
         (zstd(MAIN)[:-2], "truncated"),
         (lz4_legacy(MAIN)[:-2], "truncated"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "data",
 )
 def test_damage_is_refused_with_path_and_offset(data: bytes, message: str) -> None:
     with pytest.raises(GuestError, match=message) as caught:
@@ -228,7 +225,7 @@ def test_bombs_of_bytes_are_refused(monkeypatch: pytest.MonkeyPatch, packed: str
 def test_bombs_of_entries_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(initramfs, "ENTRY_LIMIT", 10)
     with pytest.raises(GuestError, match="more than 10 files"):
-        read(gzip.compress(archive(*[(f"f{i}", b"") for i in range(10)])))
+        read(gz(archive(*[(f"f{i}", b"") for i in range(10)])))
 
 
 @pytest.mark.parametrize("packed", [name for name in COMPRESSORS if name != "none"])
@@ -244,7 +241,7 @@ def test_bombs_of_members_are_refused(monkeypatch: pytest.MonkeyPatch, packed: s
 def test_bombs_of_hooks_are_refused() -> None:
     items = [(f"conf/conf.d/{i}", bytes(60_000)) for i in range(80)]
     with pytest.raises(GuestError, match="bytes of configuration"):
-        read(gzip.compress(archive(*items)))
+        read(gz(archive(*items)))
 
 
 @pytest.mark.parametrize("packed", [name for name in COMPRESSORS if name != "none"])
@@ -273,7 +270,7 @@ class OneByOne(io.RawIOBase):
 
 @pytest.mark.parametrize("packed", COMPRESSORS)
 def test_short_reads_of_the_stream(packed: str) -> None:
-    data = MICROCODE + bytes(40) + COMPRESSORS[packed][1](MAIN) + bytes(12) + gzip.compress(EXTRA)
+    data = MICROCODE + bytes(40) + COMPRESSORS[packed][1](MAIN) + bytes(12) + gz(EXTRA)
     found = read_initramfs(OneByOne(data), PATH, len(data))  # type: ignore[arg-type]
     assert found.modules == ALL_MODULES
 
@@ -288,7 +285,7 @@ def test_an_error_of_the_host_is_not_blamed_on_the_guest() -> None:
 
 
 SEEDS = [MICROCODE[:1000] + compress(EXTRA) + bytes(4) + EXTRA for _, compress in COMPRESSORS.values()]
-SEEDS += [compress(EXTRA) + gzip.compress(EXTRA) for _, compress in COMPRESSORS.values()]
+SEEDS += [compress(EXTRA) + gz(EXTRA) for _, compress in COMPRESSORS.values()]
 EDITS = st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), max_size=4)
 
 
