@@ -44,10 +44,15 @@ class Copy:
 
 
 @dataclass(frozen=True, slots=True)
-class WipeSwap:
-    """Erase the swap signature and content of a device, so that nothing of the guest's memory is exported."""
+class RemoveSwapDevice:
+    """Erase a swap area, which holds pages of the old machine's memory, and delete its partition or volume.
+
+    `partition` is its number, None for what is no partition; `volume` tells whether it is a logical volume.
+    """
 
     device: str
+    partition: int | None
+    volume: bool
     reason: str
 
 
@@ -93,5 +98,5 @@ class Advice:
 
 
 Edit: TypeAlias = WriteFile | Remove | Link | Copy
-Change: TypeAlias = Edit | WipeSwap | InstallPackages | Rebuild
+Change: TypeAlias = Edit | RemoveSwapDevice | InstallPackages | Rebuild
 Decision: TypeAlias = Change | Noop | Advice

@@ -72,15 +72,19 @@ class Package:
 class Filesystem:
     """One file system or swap area of the guest as the appliance sees it.
 
-    `device` is the appliance's name (/dev/sda3, /dev/rhel/root), `mountpoint` where the guest's fstab puts it.
-    `size` and `free` are bytes; `free` is None where it is not mounted.
+    `device` is the appliance's name (/dev/sda3, /dev/rhel/root), `partition` its number on the disk or None for
+    a volume, `mountpoint` where the guest's fstab puts it. `size` and `free` are bytes; `free` is None where it
+    is not mounted. `partuuid` and `partlabel` are the partition's own.
     """
 
     device: str
     fstype: str
-    uuid: str
-    label: str
-    size: int
+    uuid: str = ""
+    label: str = ""
+    size: int = 0
+    partition: int | None = None
+    partuuid: str = ""
+    partlabel: str = ""
     mountpoint: str | None = None
     free: int | None = None
 
@@ -96,19 +100,31 @@ class LogicalVolume:
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """The disk from the inside. `scheme` is gpt or mbr; `aliases` maps a guest's device names to appliance names."""
+    """The disk from the inside. `scheme` is gpt or mbr, None where a file system fills the disk.
+
+    `absent` are the mount points whose file system is not on this disk.
+    """
 
     scheme: str | None
     filesystems: tuple[Filesystem, ...]
-    logical_volumes: tuple[LogicalVolume, ...]
-    has_boot_code: bool
-    has_esp: bool
-    disk_name: str
+    logical_volumes: tuple[LogicalVolume, ...] = ()
+    has_boot_code: bool = True
+    has_esp: bool = False
+    absent: tuple[str, ...] = ()
 
     @property
     def swaps(self) -> tuple[Filesystem, ...]:
         """Swap partitions and swap volumes."""
         return tuple(f for f in self.filesystems if f.fstype == "swap")
+
+    def holding(self, path: str) -> Filesystem | None:
+        """Return the mounted file system that holds `path`: the longest mount point above it."""
+        above = [
+            f
+            for f in self.filesystems
+            if f.mountpoint and (path + "/").startswith(f.mountpoint.rstrip("/") + "/")
+        ]
+        return max(above, key=lambda f: len(f.mountpoint or ""), default=None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,39 @@
-"""Steps: one module a capability. A step yields decisions and never acts."""
+"""Steps: one module a capability. A step yields decisions and never acts.
+
+STEPS is the order in which they plan. Packages are a stage of their own; GRUB comes after whatever edits the
+kernel command line, accounts after histories (a removed account's home is no place to look for them).
+"""
+
+from __future__ import annotations
+
+from imgfix.steps.cloud_init import CloudInit
+from imgfix.steps.fstab import Fstab
+from imgfix.steps.generalize import Generalize
+from imgfix.steps.grub import Grub
+from imgfix.steps.initramfs import Initramfs
+from imgfix.steps.kernel_args import KernelArgs
+from imgfix.steps.leftovers import Leftovers
+from imgfix.steps.packages import Packages
+from imgfix.steps.protocol import Step
+from imgfix.steps.services import Services
+from imgfix.steps.ssh import Ssh
+from imgfix.steps.swap import Swap
+from imgfix.steps.users import Users
+from imgfix.steps.waagent import Waagent
+
+PACKAGES: Step = Packages()
+
+STEPS: tuple[Step, ...] = (
+    Swap(),
+    Fstab(),
+    KernelArgs(),
+    Initramfs(),
+    Grub(),
+    CloudInit(),
+    Waagent(),
+    Services(),
+    Ssh(),
+    Leftovers(),
+    Generalize(),
+    Users(),
+)

@@ -18,7 +18,7 @@ from imgfix.textedit import physical_lines
 class Kind(Enum):
     """Which file a text is from."""
 
-    PASSWD = "passwd"  # noqa: S105 (the name of a file)
+    PASSWD = "passwd"
     SHADOW = "shadow"
     GROUP = "group"
     GSHADOW = "gshadow"

@@ -1,0 +1,5 @@
+"""python -m imgfix."""
+
+from imgfix.cli import main
+
+main()

@@ -1,0 +1,255 @@
+"""The libguestfs appliance: launched, watched, ended. The only module that imports guestfs."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
+
+from imgfix import accel, qmp
+from imgfix.accel import Accelerator, Verdict
+from imgfix.errors import HostError, ImageError
+from imgfix.interrupt import Interrupts
+
+#: MiB of memory for the appliance: mkinitramfs and dracut with zstd need more than libguestfs' default.
+MEMORY_MIB = 2048
+
+#: Seconds that a launch may take. Under KVM it takes 3; under emulation 8 to 40, more on a loaded host.
+LAUNCH_TIMEOUT = {Accelerator.KVM: 60.0, Accelerator.TCG: 900.0}
+
+#: libguestfs' name of the user-mode network in the direct backend (lib/launch-direct.c).
+_NETDEV = "usernet"
+
+
+class LaunchFailed(HostError):
+    """The appliance did not come up; `with_kvm` tells whether emulation is still to be tried."""
+
+    def __init__(self, message: str, *, with_kvm: bool) -> None:
+        super().__init__(
+            message, hint="run `imgfix doctor`; it tells what this host lacks and how to mend it"
+        )
+        self.with_kvm = with_kvm
+
+
+class ApplianceDied(HostError):
+    """The appliance ended in the middle of the work."""
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchProbe:
+    """What one launch without any guest disk showed."""
+
+    ok: bool
+    accelerator: str
+    seconds: float
+    note: str
+    error: str
+
+
+class Appliance:
+    """One launched appliance; a context manager that always ends its QEMU and removes its files."""
+
+    def __init__(self, handle: Any, folder: Path, interrupts: Interrupts, verdict: Verdict) -> None:
+        self._handle = handle
+        self._folder = folder
+        self._interrupts = interrupts
+        self.verdict = verdict
+        self._stack = ExitStack()
+        self._stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        self._stack.callback(handle.close)
+        self._stack.enter_context(interrupts.ending(self.kill))
+
+    def __enter__(self) -> Appliance:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self.kill()  # nothing of it will be used, and a running guest command must not hold us up
+        self._stack.close()
+
+    def call(self, verb: str, *args: object, **options: object) -> Any:
+        """Call libguestfs' `verb`; raises GuestfsError with its message, ApplianceDied if QEMU is gone."""
+        try:
+            return getattr(self._handle, verb)(*args, **options)
+        except RuntimeError as error:
+            if self._interrupts.seen:
+                raise KeyboardInterrupt from error
+            if not self.alive():
+                raise ApplianceDied(
+                    f"the appliance ended during {verb}: {error}",
+                    hint="was QEMU killed, for example for lack of memory? The source is untouched; run it again",
+                ) from error
+            raise GuestfsError(verb, str(error)) from error
+
+    def cut_network(self) -> None:
+        """Unplug the network for the rest of this launch; guest code cannot plug it in again."""
+        qmp.cut_link(self._folder / "qmp", _NETDEV)
+
+    def finish(self) -> None:
+        """Shut down and report write errors, which closing alone would swallow (guestfs(3), shutdown)."""
+        self.call("shutdown")
+
+    def alive(self) -> bool:
+        """Tell whether this launch's QEMU still runs."""
+        pid = _pid(self._folder)
+        return pid is not None and Path(f"/proc/{pid}").exists()
+
+    def kill(self) -> None:
+        """End QEMU at once; whatever libguestfs call is waiting for it then fails."""
+        _kill(self._folder)
+
+
+class GuestfsError(Exception):
+    """A libguestfs call failed; callers turn it into an error that says what it was needed for."""
+
+    def __init__(self, verb: str, message: str) -> None:
+        super().__init__(f"{verb}: {message.removeprefix(verb + ': ')}")
+        self.verb = verb
+
+
+def launch(
+    disk: Path | None,
+    *,
+    writable: bool,
+    network: bool,
+    interrupts: Interrupts,
+    say: Callable[[str], None] = lambda _: None,
+) -> Appliance:
+    """Launch an appliance with the raw image `disk`; retried once without KVM where KVM does not work.
+
+    `say` gets a sentence when the accelerator is not what one would expect. Raises HostError.
+    """
+    verdicts = [accel.choose()]
+    if verdicts[0].accelerator is Accelerator.TCG and accel.KVM.exists():
+        say(f"running without KVM: {verdicts[0].reason}")
+
+    def without_kvm(_: RetryCallState) -> None:
+        reason = "the appliance does not start under KVM"
+        accel.remember_broken(reason)
+        say(f"running without KVM: {reason}")
+        verdicts.append(Verdict(Accelerator.TCG, reason))
+
+    retry = Retrying(
+        retry=retry_if_exception_type(_KvmFailed),
+        stop=stop_after_attempt(2),
+        before_sleep=without_kvm,
+        reraise=True,
+    )
+    return retry(lambda: _launch_once(disk, writable, network, interrupts, verdicts[-1]))
+
+
+class _KvmFailed(LaunchFailed):
+    """A launch under KVM failed; emulation may do."""
+
+
+def _launch_once(
+    disk: Path | None, writable: bool, network: bool, interrupts: Interrupts, verdict: Verdict
+) -> Appliance:
+    folder = Path(tempfile.mkdtemp(prefix="imgfix-"))
+    handle = _handle()
+    appliance = Appliance(handle, folder, interrupts, verdict)
+    timer = threading.Timer(LAUNCH_TIMEOUT[verdict.accelerator], _kill, (folder,))
+    timer.daemon = True
+    try:
+        _configure(handle, folder, verdict, network)
+        if disk is not None:
+            handle.add_drive_opts(
+                str(disk), format="raw", readonly=not writable, cachemode="unsafe", discard="besteffort"
+            )
+        timer.start()
+        handle.launch()
+    except BaseException as error:
+        appliance.__exit__(type(error), error, None)
+        if interrupts.seen:
+            raise KeyboardInterrupt from error
+        if not isinstance(error, RuntimeError):
+            raise
+        failed = _KvmFailed if verdict.accelerator is Accelerator.KVM else LaunchFailed
+        raise failed(
+            f"the appliance did not start ({verdict.accelerator.value}): {error}",
+            with_kvm=failed is _KvmFailed,
+        ) from error
+    finally:
+        timer.cancel()
+    return appliance
+
+
+def _handle() -> Any:
+    try:
+        module: Any = importlib.import_module("guestfs")
+    except ImportError as error:
+        raise HostError(
+            f"libguestfs' Python bindings cannot be loaded: {error}; they open the disk",
+            hint="install python3-guestfs (apt) or python3-libguestfs (dnf), and use the system's Python",
+        ) from error
+    return module.GuestFS(python_return_dict=True)
+
+
+def _configure(handle: Any, folder: Path, verdict: Verdict, network: bool) -> None:
+    handle.set_backend("direct")  # containers have no libvirtd
+    handle.set_backend_settings(["force_tcg"] if verdict.accelerator is Accelerator.TCG else [])
+    handle.set_memsize(MEMORY_MIB)
+    handle.set_smp(min(2, os.cpu_count() or 1))
+    handle.set_pgroup(True)  # a Ctrl-C in the terminal reaches us, and we end QEMU in good order
+    handle.set_network(network)
+    handle.config("-pidfile", str(folder / "pid"))
+    if network:
+        handle.config("-qmp", f"unix:{folder / 'qmp'},server=on,wait=off")
+
+
+def _pid(folder: Path) -> int | None:
+    try:
+        return int((folder / "pid").read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _kill(folder: Path) -> None:
+    pid = _pid(folder)
+    if pid is not None and str(folder).encode() in _command_line(pid):
+        os.kill(pid, signal.SIGKILL)
+
+
+def _command_line(pid: int) -> bytes:
+    """The command line of `pid`: a pid may have been given to another process since."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def probe_launch() -> LaunchProbe:
+    """Launch an appliance with no guest disk and say how it went; never raises for a host that cannot."""
+    notes: list[str] = []
+    begin = time.monotonic()
+    try:
+        with tempfile.NamedTemporaryFile(prefix="imgfix-probe-") as blank:
+            blank.truncate(1 << 20)
+            with launch(
+                Path(blank.name), writable=False, network=False, interrupts=Interrupts(), say=notes.append
+            ) as appliance:
+                appliance.finish()
+                used = appliance.verdict
+    except (HostError, ImageError, GuestfsError) as error:
+        return LaunchProbe(False, "", time.monotonic() - begin, "; ".join(notes), str(error))
+    return LaunchProbe(True, used.accelerator.value, time.monotonic() - begin, used.reason, "")
+
+
+def versions() -> dict[str, str]:
+    """Return the version of libguestfs; raises HostError if its bindings are missing."""
+    version = _handle().version()
+    return {"libguestfs": f"{version['major']}.{version['minor']}.{version['release']}{version['extra']}"}

@@ -1,0 +1,219 @@
+"""The command line: arguments in, errors to exit codes out. Nothing else knows click, and nothing else exits."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from imgfix import __version__
+from imgfix.errors import ExitCode, ImgfixError
+
+# Everything heavy (pydantic, rich, the pipeline) is imported by the command that needs it: --help stays quick.
+if TYPE_CHECKING:
+    from imgfix.profile import Profile
+    from imgfix.progress import Progress
+
+_T = TypeVar("_T", bound=Callable[..., object])
+
+
+def _profile_options(command: _T) -> _T:
+    """Add the options that change a profile."""
+    command = click.option(
+        "--set",
+        "settings",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Override a profile setting; repeatable.",
+    )(command)
+    return click.option(
+        "--mode",
+        type=click.Choice(["generalized", "specialized"]),
+        help="Image for many VMs, or this very VM.",
+    )(command)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="imgfix")
+def cli() -> None:
+    """Make any Linux VM image ready for Microsoft Azure without booting it.
+
+    Exit codes: 0 done, 1 a bug of imgfix, 2 usage or profile, 3 guest or image not supported, 4 host not able,
+    5 apply failed, 6 not ready, 130 interrupted.
+    """
+
+
+@cli.command()
+@click.argument("profile")
+@click.argument("disk", type=click.Path(path_type=Path))
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="The VHD to write; default: DISK with .vhd."
+)
+@click.option("--force", is_flag=True, help="Replace an existing output.")
+@click.option("--no-network", is_flag=True, help="Never give the appliance a network, not even for packages.")
+@_profile_options
+def apply(
+    profile: str,
+    disk: Path,
+    output: Path | None,
+    force: bool,
+    no_network: bool,
+    mode: str | None,
+    settings: tuple[str, ...],
+) -> None:
+    """Prepare DISK (raw or fixed VHD) as PROFILE says and write a fixed VHD; DISK itself is never changed.
+
+    PROFILE is a file or a bundled name (`imgfix profile list`).
+    """
+    from imgfix import pipeline, report
+    from imgfix.interrupt import Interrupts
+
+    loaded = _load(profile, mode, settings)
+    request = pipeline.Request(loaded, disk, output, force, not no_network)
+    interrupts = Interrupts()
+    with interrupts.installed():
+        with _progress() as progress:
+            result = pipeline.run(request, progress, interrupts)
+        from rich.console import Console
+
+        report.show(Console(), result, progress.seconds)
+
+
+@cli.command()
+@click.argument("disk", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Facts as JSON on stdout.")
+def inspect(disk: Path, as_json: bool) -> None:
+    """Show what DISK holds: distribution, kernels and their drivers, file systems, packages. Changes nothing."""
+    from imgfix import inspection
+    from imgfix.interrupt import Interrupts
+
+    interrupts = Interrupts()
+    with interrupts.installed():
+        with _progress() as progress:
+            facts, table = inspection.inspect(disk, progress, interrupts)
+        inspection.show(facts, table, as_json=as_json)
+
+
+@cli.command()
+@click.option("--no-launch", is_flag=True, help="Leave out the trial launch of the appliance.")
+def doctor(no_launch: bool) -> None:
+    """Can this host do it? Each "no" comes with its remedy. Exit 4 if something is missing."""
+    from imgfix import checkup
+
+    if not checkup.show(launch=not no_launch):
+        raise _Exit(ExitCode.HOST)
+
+
+@cli.group()
+def profile() -> None:
+    """List, show and validate profiles."""
+
+
+@profile.command("list")
+def profile_list() -> None:
+    """List the bundled profiles."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from imgfix import profile_load
+
+    table = Table(box=None, pad_edge=False)
+    for column in ("name", "guests", "description"):
+        table.add_column(column)
+    for name in profile_load.bundled_names():
+        loaded = profile_load.load(name)
+        guests = f"{loaded.match.family} {loaded.match.version}" if loaded.match else "any"
+        table.add_row(name, guests, loaded.description)
+    Console().print(table)
+
+
+@profile.command("show")
+@click.argument("name")
+@_profile_options
+def profile_show(name: str, mode: str | None, settings: tuple[str, ...]) -> None:
+    """Show what `extends` and `--set` make of a profile."""
+    import yaml
+
+    data = _load(name, mode, settings).model_dump(mode="json")
+    click.echo(yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=100), nl=False)
+
+
+@profile.command("validate")
+@click.argument("names", nargs=-1, required=True, metavar="PROFILE...")
+def profile_validate(names: Sequence[str]) -> None:
+    """Check profiles; errors come with file, line, column and YAML path."""
+    from imgfix import profile_load
+
+    for name in names:
+        profile_load.load(name)
+        click.echo(f"{name}: valid")
+
+
+def _load(name: str, mode: str | None, settings: Sequence[str]) -> Profile:
+    from imgfix import profile_load
+
+    more = [f"mode={mode}"] if mode else []
+    return profile_load.load(name, [*settings, *more])
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    from rich.console import Console
+
+    from imgfix.console import BarProgress, PlainProgress
+
+    console = Console(stderr=True)
+    with ExitStack() as stack:
+        yield stack.enter_context(BarProgress(console)) if console.is_terminal else PlainProgress(console)
+
+
+class _Exit(Exception):
+    """A command has said all it has to say and ends with this code."""
+
+    def __init__(self, code: ExitCode) -> None:
+        self.code = code
+
+
+def main() -> None:
+    """Run the command line; every failure becomes one message on stderr and its exit code."""
+    sys.exit(_run())
+
+
+def _run() -> int:
+    try:
+        cli.main(standalone_mode=False)
+    except _Exit as error:
+        return error.code
+    except ImgfixError as error:
+        _fail(error.message, error.hint)
+        return error.exit_code
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return ExitCode.USAGE
+    except (KeyboardInterrupt, click.Abort):
+        _fail("interrupted; the source is untouched and nothing was published", None)
+        return ExitCode.INTERRUPTED
+    except Exception:
+        traceback.print_exc()
+        _fail(
+            "this is a bug of imgfix; the source is untouched and nothing was published", "please report it"
+        )
+        return ExitCode.BUG
+    return ExitCode.DONE
+
+
+def _fail(message: str, hint: str | None) -> None:
+    from imgfix.console import printable
+
+    click.secho("error: ", fg="red", bold=True, nl=False, err=True)
+    click.echo(printable(message), err=True)
+    if hint:
+        click.secho("hint: ", fg="cyan", bold=True, nl=False, err=True)
+        click.echo(printable(hint), err=True)

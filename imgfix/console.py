@@ -1,0 +1,89 @@
+"""The terminal: phases with bars for people, plain lines for pipes. Guest text never reaches it raw."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
+
+from imgfix.progress import Progress
+
+
+def printable(text: str) -> str:
+    """Return `text` with control characters made visible: a guest's file name must not drive the terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+
+
+def safe(text: str) -> str:
+    """Return guest text ready for rich: printable, and no markup in it."""
+    return escape(printable(text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")))
+
+
+_WORDS = {
+    "copy": "copying the disk",
+    "launch": "starting the appliance",
+    "packages": "installing packages",
+    "inspect": "reading the guest",
+    "plan": "planning",
+    "apply": "changing the guest",
+    "verify": "verifying",
+    "emit": "writing the VHD",
+}
+
+
+class PlainProgress(Progress):
+    """One line a phase, for pipes and logs."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+
+    def begin(self, name: str) -> None:
+        """Say that a phase begins."""
+        self._console.print(f"{_WORDS[name]} ...", highlight=False)
+
+    def say(self, sentence: str) -> None:
+        """Say it on a line of its own."""
+        self._console.print(f"  {safe(sentence)}", highlight=False, soft_wrap=True)
+
+
+class BarProgress(Progress):
+    """A bar or a spinner a phase, for terminals; use it as a context manager."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._bars = Bars(
+            SpinnerColumn(finished_text="[green]\u2713"),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[note]}", style="dim"),
+            TimeElapsedColumn(),
+            console=console,
+        )
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> BarProgress:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def begin(self, name: str) -> None:
+        """Show a new line, or wake the one that this phase already has."""
+        if name not in self._tasks:
+            self._tasks[name] = self._bars.add_task(_WORDS[name], total=None, note="")
+        self._bars.update(self._tasks[name], total=None)
+
+    def end(self, name: str) -> None:
+        """Fill the bar."""
+        self._bars.update(self._tasks[name], total=1, completed=1, note="")
+
+    def copied(self, done: int, total: int) -> None:
+        """Move the copy's bar."""
+        self._bars.update(self._tasks["copy"], completed=done, total=max(total, 1), note=f"{done >> 20} MiB")
+
+    def say(self, sentence: str) -> None:
+        """Print above the bars."""
+        self._bars.console.print(f"  {safe(sentence)}", highlight=False)

@@ -1,0 +1,55 @@
+"""Is a profile meant for this guest?"""
+
+from __future__ import annotations
+
+import re
+
+from imgfix.errors import GuestError, ProfileError
+from imgfix.facts.model import Facts
+from imgfix.profile import Profile
+
+_CONSTRAINT = re.compile(r"\s*(>=|<=|==|<|>)\s*([0-9]+(?:\.[0-9]+)*)\s*")
+
+
+def require_suitable(profile: Profile, facts: Facts) -> None:
+    """Raise GuestError if `profile` is for another family or version than the guest's."""
+    match = profile.match
+    if match is None:
+        return
+    distro = facts.distro
+    if distro.family != match.family:
+        raise GuestError(
+            f"profile {profile.name} is for the {match.family} family; this guest is {distro.pretty_name} "
+            f"(ID {distro.id}, family {distro.family})",
+            hint="`imgfix profile list` shows the profiles",
+        )
+    for operator, number in _constraints(match.version, profile.name):
+        if not _holds(distro.version, operator, number):
+            raise GuestError(
+                f"profile {profile.name} is for versions {match.version}; this guest is {distro.pretty_name} "
+                f"(VERSION_ID {distro.version or 'unknown'})",
+                hint="`imgfix profile list` shows the profiles",
+            )
+
+
+def _constraints(text: str, name: str) -> list[tuple[str, str]]:
+    found = [(part, _CONSTRAINT.fullmatch(part)) for part in text.split(",") if part.strip()]
+    for part, match in found:
+        if match is None:
+            raise ProfileError(f"profile {name}: match.version: {part!r} is not of the form '>=7'")
+    return [(match[1], match[2]) for _, match in found if match]
+
+
+def _holds(version: str, operator: str, number: str) -> bool:
+    """Compare as numbers; a guest without a version (Debian testing) counts as newest."""
+    if not version:
+        return operator in (">", ">=")
+    left, right = ([int(n) for n in re.findall(r"\d+", v)] for v in (version, number))
+    left = left[: len(right)]  # 9.4 is not beyond "<=9"
+    return {
+        ">=": left >= right,
+        "<=": left <= right,
+        "==": left == right,
+        "<": left < right,
+        ">": left > right,
+    }[operator]

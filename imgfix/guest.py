@@ -1,0 +1,243 @@
+"""A guest opened in the appliance: its files as a Tree, and the few verbs that change it."""
+
+from __future__ import annotations
+
+import posixpath
+import stat as st
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from imgfix.appliance import Appliance, GuestfsError
+from imgfix.errors import ApplyError, GuestError
+from imgfix.tree import Entry, Kind
+
+#: A configuration file larger than this (bytes) is no configuration file; reading it could fill the memory.
+MAX_FILE = 64 << 20
+
+#: Bytes of a guest command's output that are kept for an error message, its end.
+MAX_OUTPUT = 256 << 10
+
+_KINDS = {st.S_IFREG: Kind.FILE, st.S_IFDIR: Kind.DIRECTORY, st.S_IFLNK: Kind.LINK}
+
+_ENVIRONMENT = (
+    "HOME=/root",
+    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "LC_ALL=C",
+    "DEBIAN_FRONTEND=noninteractive",
+)
+
+# libguestfs binds /dev, /proc and /sys into the guest, but not /run, and drops stderr on success and stdout on
+# failure. tmpfs on /run and /tmp keeps what generators leave there out of the image.
+_WRAPPER = """
+mount -t tmpfs -o mode=0755 imgfix /run && mount -t tmpfs -o mode=1777 imgfix /tmp || exit 1
+mkdir /run/lock
+"$@" >/run/imgfix.out 2>&1 </dev/null
+code=$?
+tail -c %d /run/imgfix.out
+printf '\\n%%d' "$code"
+umount /tmp /run
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class CommandResult:
+    """A finished guest command: its exit status and the end of stdout and stderr together, as they came."""
+
+    status: int
+    output: str
+
+
+class Guest:
+    """The mounted guest. Implements `imgfix.tree.Tree`; listings and contents are cached until a change."""
+
+    def __init__(self, appliance: Appliance) -> None:
+        self._appliance = appliance
+        self._folders: dict[str, dict[str, Entry]] = {}
+        self._contents: dict[str, bytes] = {}
+
+    # -- Tree
+
+    def lstat(self, path: str) -> Entry | None:
+        """Return the entry at `path`, or None."""
+        if path == "/":
+            return Entry(Kind.DIRECTORY, mode=0o755)
+        folder, name = posixpath.split(path)
+        return self._folder(folder).get(name)
+
+    def read_file(self, path: str) -> bytes:
+        """Return the content of the regular file at `path`; raises GuestError if it is none or too large."""
+        if path not in self._contents:
+            entry = self.lstat(path)
+            if entry is None or entry.kind is not Kind.FILE:
+                raise GuestError(f"{path}: no such regular file in the guest")
+            if entry.size > MAX_FILE:
+                raise GuestError(
+                    f"{path}: {entry.size} bytes, at most {MAX_FILE} can be a configuration file",
+                    hint="look at the file in the guest; imgfix does not edit it",
+                )
+            with self.translated(f"{path} cannot be read"):
+                self._contents[path] = self._appliance.call("read_file", path)
+        return self._contents[path]
+
+    def listdir(self, path: str) -> tuple[str, ...]:
+        """Return the sorted names in the folder `path`; empty if it is no folder."""
+        return tuple(sorted(self._folder(path)))
+
+    def _folder(self, path: str) -> dict[str, Entry]:
+        if path not in self._folders:
+            self._folders[path] = self._read_folder(path)
+        return self._folders[path]
+
+    def _read_folder(self, path: str) -> dict[str, Entry]:
+        """One listing takes three calls, whatever the number of names: a call costs milliseconds."""
+        if path != "/":
+            entry = self.lstat(path)
+            if entry is None or entry.kind is not Kind.DIRECTORY:
+                return {}
+        with self.translated(f"{path} cannot be listed"):
+            names = self._names(path)
+            stats = self._appliance.call("lstatnslist", path, names)
+            links = [n for n, s in zip(names, stats, strict=True) if st.S_ISLNK(s["st_mode"])]
+            targets = dict(zip(links, self._appliance.call("readlinklist", path, links), strict=True))
+        return {
+            n: _entry(s, targets.get(n, "")) for n, s in zip(names, stats, strict=True) if s["st_ino"] >= 0
+        }
+
+    def _names(self, path: str) -> list[str]:
+        try:
+            found: list[str] = self._appliance.call("ls", path)
+        except UnicodeDecodeError:
+            # The bindings cannot hand over names that are not UTF-8, nor take them: no editable file has one.
+            with tempfile.NamedTemporaryFile() as listing:
+                self._appliance.call("ls0", path, listing.name)
+                raw = Path(listing.name).read_bytes().split(b"\0")
+            found = [name.decode() for name in raw if name and _is_utf8(name)]
+        return found
+
+    def forget(self) -> None:
+        """Drop what was cached: after a guest command any file may have changed."""
+        self._folders.clear()
+        self._contents.clear()
+
+    # -- reading more than a configuration file
+
+    @contextmanager
+    def opened(self, path: str) -> Iterator[BinaryIO]:
+        """Open the guest's file for reading in a temporary copy on this host; for initramfs images."""
+        with tempfile.TemporaryFile(prefix="imgfix-") as copy:
+            with self.translated(f"{path} cannot be read"):
+                self._appliance.call("download", path, f"/dev/fd/{copy.fileno()}")
+            copy.seek(0)
+            yield copy
+
+    def free_bytes(self, path: str) -> int:
+        """Return the free bytes of the file system that holds `path`."""
+        with self.translated(f"the free space of {path} cannot be read"):
+            figures = self._appliance.call("statvfs", path)
+        return int(figures["bavail"]) * int(figures["bsize"])
+
+    # -- changing
+
+    def write(self, path: str, content: bytes, mode: int) -> None:
+        """Make `path` hold `content`; an existing file keeps mode, owner and xattrs, a new one gets `mode`."""
+        with self.changing(f"{path} cannot be written ({len(content)} bytes)"):
+            # In place, not by a rename: that keeps hard links and security.selinux too. A write that fails
+            # half-way fails the image, and the work copy goes with it.
+            fresh = self.lstat(path) is None
+            if fresh:
+                self._appliance.call("mkdir_p", posixpath.dirname(path))
+            self._appliance.call("write", path, content)
+            if fresh:
+                self._appliance.call("chmod", mode, path)
+
+    def remove(self, path: str) -> None:
+        """Remove the file, link or whole folder at `path`."""
+        with self.changing(f"{path} cannot be removed"):
+            self._appliance.call("rm_rf", path)
+
+    def link(self, path: str, target: str) -> None:
+        """Make `path` a symbolic link to `target`, replacing a file or link that is there."""
+        with self.changing(f"{path} cannot be linked to {target}"):
+            self._appliance.call("mkdir_p", posixpath.dirname(path))
+            self._appliance.call("ln_sf", target, path)
+
+    def copy(self, source: str, path: str) -> None:
+        """Copy a file inside the guest, with mode, owner and xattrs."""
+        with self.changing(f"{source} cannot be copied to {path}"):
+            self._appliance.call("cp_a", source, path)
+
+    def wipe_swap(self, device: str) -> None:
+        """Zero a swap device: its signature, and with it pages of the guest's memory."""
+        with self.changing(f"swap space {device} cannot be erased"):
+            self._appliance.call("zero_device", device)
+
+    def run(self, argv: tuple[str, ...]) -> CommandResult:
+        """Run a command of the guest in a chroot inside the appliance; any status is returned, none raises."""
+        script = _WRAPPER % MAX_OUTPUT
+        with self.changing(f"{argv[0]} cannot be run in the guest"):
+            answer: str = self._decoded(
+                "command", ["/bin/sh", "-c", script, "imgfix", "env", *_ENVIRONMENT, *argv]
+            )
+        output, _, status = answer.rpartition("\n")
+        if not status.isdigit():
+            raise ApplyError(f"{argv[0]}: the guest's shell ended early: {answer.strip() or 'no output'}")
+        return CommandResult(int(status), output)
+
+    def _decoded(self, verb: str, *args: object) -> str:
+        try:
+            return str(self._appliance.call(verb, *args))
+        except UnicodeDecodeError as error:
+            return bytes(error.object).decode("utf-8", "replace")
+
+    # -- errors
+
+    @contextmanager
+    def translated(self, what: str) -> Iterator[None]:
+        """Turn a failed libguestfs call into a GuestError that begins with `what`."""
+        try:
+            yield
+        except GuestfsError as error:
+            raise GuestError(f"{what}: {error}") from error
+
+    @contextmanager
+    def changing(self, what: str) -> Iterator[None]:
+        """Like `translated`, for changes: an ApplyError, and cached facts are dropped."""
+        try:
+            yield
+        except GuestfsError as error:
+            raise ApplyError(f"{what}: {error}", hint=_hint(str(error))) from error
+        finally:
+            self.forget()
+
+
+def _hint(message: str) -> str | None:
+    if "No space left" in message:
+        return (
+            "free space in the guest's file system, or enlarge it, and run it again; the source is untouched"
+        )
+    return None
+
+
+def _entry(figures: dict[str, int], target: str) -> Entry:
+    mode = figures["st_mode"]
+    kind = _KINDS.get(st.S_IFMT(mode), Kind.OTHER)
+    return Entry(
+        kind=kind,
+        mode=st.S_IMODE(mode),
+        uid=figures["st_uid"],
+        gid=figures["st_gid"],
+        size=figures["st_size"],
+        target=target,
+    )
+
+
+def _is_utf8(name: bytes) -> bool:
+    try:
+        name.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

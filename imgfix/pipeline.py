@@ -1,0 +1,159 @@
+"""imgfix apply, as its own log: open, inspect, plan, apply, verify, emit."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from imgfix.apply import apply, install
+from imgfix.disk.identity import footer_identity
+from imgfix.disk.size import check_size
+from imgfix.disk.source import Source, open_source
+from imgfix.disk.vhd import fixed_footer
+from imgfix.disk.workcopy import WorkCopy
+from imgfix.errors import ApplyError, UsageError
+from imgfix.facts.model import Facts
+from imgfix.facts.suits import require_suitable
+from imgfix.interrupt import Interrupts
+from imgfix.plan import Plan, build_plan
+from imgfix.profile import Profile
+from imgfix.progress import Progress
+from imgfix.session import Session, opened
+from imgfix.steps import PACKAGES, STEPS
+from imgfix.verify import require_settled
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One call of `imgfix apply`. `output` None means DISK with the suffix .vhd."""
+
+    profile: Profile
+    disk: Path
+    output: Path | None = None
+    force: bool = False
+    network: bool = True
+
+    @property
+    def target(self) -> Path:
+        """The file that will be written."""
+        target = self.output or self.disk.with_suffix(".vhd")
+        if self.output is None and target == self.disk:
+            raise UsageError(
+                f"{self.disk}: the output would be the source itself, which imgfix never writes",
+                hint=f"name another output: -o {self.disk.with_name(self.disk.stem + '-azure.vhd')}",
+            )
+        return target
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What an apply did. `size` in bytes is the virtual size; `launches` counts appliances."""
+
+    request: Request
+    facts: Facts
+    plan: Plan
+    size: int
+    warnings: tuple[str, ...]
+    launches: int
+
+
+def run(request: Request, progress: Progress, interrupts: Interrupts) -> Report:
+    """Make the request's disk ready for Azure. Raises ImgfixError; then there is no output and no trace."""
+    source = open_source(request.disk)
+    warnings = check_size(source.size, gen1=True, gen2=True)
+    with ExitStack() as stack:
+        with progress.phase("copy"):
+            copying = WorkCopy.create(source, request.target, force=request.force, progress=progress.copied)
+            work = stack.enter_context(copying)
+        job = _Job(request, source, work, progress, interrupts)
+        facts, plan = job.mutate()
+        with progress.phase("emit"):
+            identity = footer_identity(source, os.environ)
+            work.publish(fixed_footer(work.size, timestamp=identity.timestamp, unique_id=identity.unique_id))
+    return Report(request, facts, plan, work.size, warnings, job.launches)
+
+
+class _Job:
+    """The part of an apply that needs an appliance."""
+
+    def __init__(
+        self, request: Request, source: Source, work: WorkCopy, progress: Progress, interrupts: Interrupts
+    ) -> None:
+        self._request = request
+        self._source = source
+        self._work = work
+        self._progress = progress
+        self._interrupts = interrupts
+        self.launches = 0
+
+    def mutate(self) -> tuple[Facts, Plan]:
+        """Return the guest's facts and what was done to it."""
+        with self._session(network=False) as session:
+            facts = self._inspect(session)
+            first = build_plan([PACKAGES], self._request.profile, facts, session.guest)
+            if not first.installs:
+                return self._settle(session, facts, first)
+        self._refuse_offline(first)
+        with self._session(network=True) as session:
+            with self._progress.phase("packages"):
+                session.make_writable()
+                for decision in first.installs:
+                    install(decision, session.guest, self._progress.say)
+                session.cut_network()
+            return self._settle(session, self._inspect(session), first)
+
+    @contextmanager
+    def _session(self, *, network: bool) -> Iterator[Session]:
+        """Launch an appliance on the work copy."""
+        self.launches += 1
+        say = self._progress.say
+        with ExitStack() as stack:
+            with self._progress.phase("launch"):
+                session = stack.enter_context(
+                    opened(
+                        self._work.path,
+                        self._source.table,
+                        writable=True,
+                        network=network,
+                        interrupts=self._interrupts,
+                        say=say,
+                    )
+                )
+            yield session
+
+    def _inspect(self, session: Session) -> Facts:
+        with self._progress.phase("inspect"):
+            facts = session.facts(self._request.profile.initramfs.drivers)
+            require_suitable(self._request.profile, facts)
+        return facts
+
+    def _settle(self, session: Session, facts: Facts, first: Plan) -> tuple[Facts, Plan]:
+        """Plan everything but packages, carry it out, and prove it."""
+        profile = self._request.profile
+        with self._progress.phase("plan"):
+            plan = build_plan(STEPS, profile, facts, session.guest)
+        if plan.changes:
+            with self._progress.phase("apply"):
+                session.make_writable()
+                apply(plan, session.guest, self._progress.say)
+                session.delete_swap(plan.swap_devices)
+            with self._progress.phase("verify"):
+                again = build_plan(
+                    (PACKAGES, *STEPS), profile, session.facts(profile.initramfs.drivers), session.guest
+                )
+                require_settled(again)
+        with self._progress.phase("verify"):
+            session.close_clean()
+        return facts, Plan((*first.items, *plan.items))
+
+    def _refuse_offline(self, plan: Plan) -> None:
+        if self._request.network:
+            return
+        names = ", ".join(name for decision in plan.installs for name in decision.packages)
+        raise ApplyError(
+            f"packages are missing in the guest and --no-network forbids fetching them: {names}",
+            hint="install them in the guest, allow the network, or go on without: --set packages.missing=warn",
+        )

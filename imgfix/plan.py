@@ -1,0 +1,101 @@
+"""Planning: each step's decisions, gathered over a draft of the guest. Pure; nothing here can act."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from imgfix.change import (
+    Advice,
+    Copy,
+    Decision,
+    Edit,
+    InstallPackages,
+    Link,
+    Noop,
+    Rebuild,
+    RebuildKind,
+    Remove,
+    RemoveSwapDevice,
+    WriteFile,
+)
+from imgfix.draft import Draft
+from imgfix.errors import GuestError
+from imgfix.facts.model import Facts
+from imgfix.profile import Profile
+from imgfix.steps.protocol import Step
+from imgfix.tree import Tree
+
+_ORDER = tuple(RebuildKind)
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One decision and the step that made it."""
+
+    step: str
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that is to be done to one guest, in the order of the steps."""
+
+    items: tuple[Item, ...]
+
+    @property
+    def changes(self) -> tuple[Item, ...]:
+        """The items that would change something."""
+        return tuple(i for i in self.items if not isinstance(i.decision, Noop | Advice))
+
+    @property
+    def advice(self) -> tuple[Item, ...]:
+        """What the user should know."""
+        return tuple(i for i in self.items if isinstance(i.decision, Advice))
+
+    @property
+    def installs(self) -> tuple[InstallPackages, ...]:
+        """Packages to install, a stage of its own before everything else."""
+        return tuple(i.decision for i in self.items if isinstance(i.decision, InstallPackages))
+
+    @property
+    def edits(self) -> tuple[Edit, ...]:
+        """The final edit of each path; what a later decision overtakes is left out."""
+        final: dict[str, Edit] = {}
+        for item in self.items:
+            edit = item.decision
+            if not isinstance(edit, WriteFile | Remove | Link | Copy):
+                continue
+            if isinstance(edit, Remove):
+                final = {p: e for p, e in final.items() if not p.startswith(edit.path + "/")}
+            final.pop(edit.path, None)
+            final[edit.path] = edit
+        return tuple(final.values())
+
+    @property
+    def swap_devices(self) -> tuple[RemoveSwapDevice, ...]:
+        """Swap partitions and volumes to delete."""
+        return tuple(i.decision for i in self.items if isinstance(i.decision, RemoveSwapDevice))
+
+    @property
+    def rebuilds(self) -> tuple[Rebuild, ...]:
+        """Each rebuild once, in the order in which they depend on each other."""
+        first: dict[tuple[RebuildKind, str], Rebuild] = {}
+        for item in self.items:
+            if isinstance(item.decision, Rebuild):
+                first.setdefault((item.decision.kind, item.decision.target), item.decision)
+        return tuple(sorted(first.values(), key=lambda r: _ORDER.index(r.kind)))
+
+
+def build_plan(steps: Iterable[Step], profile: Profile, facts: Facts, guest: Tree) -> Plan:
+    """Ask each step for its decisions; raises GuestError for what cannot be parsed or is not supported."""
+    draft = Draft(guest)
+    items: list[Item] = []
+    for step in steps:
+        try:
+            items += [Item(step.name, draft.stage(d)) for d in step.plan(profile, facts, draft)]
+        except GuestError as error:
+            error.message = f"{step.name}: {error.message}"
+            error.args = (error.message,)
+            raise
+    return Plan(tuple(items))

@@ -1,0 +1,183 @@
+"""Profiles: the wanted state of a guest, as frozen models. Loading them from files is in profile_load."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+
+class Mode(str, Enum):
+    """generalized: an image for many VMs, provisioned at first boot. specialized: this very VM, moved."""
+
+    GENERALIZED = "generalized"
+    SPECIALIZED = "specialized"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+def _tuple(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+Words = Annotated[tuple[str, ...], BeforeValidator(_tuple)]
+AbsolutePath = Annotated[str, Field(pattern=r"^/")]
+AbsolutePaths = Annotated[tuple[AbsolutePath, ...], BeforeValidator(_tuple)]
+
+
+class AddRemove(_Section):
+    """A list that a profile edits. A profile that extends another adds to both sides; what it adds is no longer
+    removed, and what it removes is no longer added."""
+
+    add: Words = Field((), description="what the guest shall have")
+    remove: Words = Field((), description="what the guest shall not have; * and ? stand for anything")
+
+
+class Match(_Section):
+    """Which guests the profile is for."""
+
+    family: str = Field(description="debian, ubuntu, rhel, fedora, suse, amazon, azurelinux")
+    version: str = Field("", description="versions of the distribution, such as '>=7' or '>=6.4,<7'")
+
+
+class Initramfs(_Section):
+    """Drivers that every kernel's initramfs must hold (R10)."""
+
+    drivers: Words = Field((), description="modules that every initramfs must hold")
+    backup: bool = Field(
+        True, description="keep the previous image beside the new one, with .bak behind its name"
+    )
+
+
+class Packages(AddRemove):
+    """Packages that the guest needs (R13, R16, R17)."""
+
+    missing: Literal["install", "warn", "error"] = Field(
+        "install", description="install from the guest's own repositories, go on with a warning, or stop"
+    )
+
+
+class Swap(_Section):
+    """Swap space (R7, R18, R22)."""
+
+    remove: bool = Field(True, description="remove swap from the OS disk, with every reference to it")
+    resource_disk: Literal["none", "waagent", "cloud-init"] = Field(
+        "none", description="who makes swap on the temporary disk that Azure attaches"
+    )
+    size_mib: int = Field(2048, ge=1, le=1 << 20, description="size of that swap in MiB; for waagent")
+
+
+class Provisioning(_Section):
+    """Who sets the VM up at first boot (R19). A specialized image is never provisioned."""
+
+    agent: Literal["cloud-init", "waagent", "disabled"] = Field(
+        "cloud-init", description="cloud-init, waagent, or disabled"
+    )
+
+
+class CloudInit(_Section):
+    """cloud-init's configuration (R20, R21, R23)."""
+
+    datasources: Words = Field(("Azure",), description="the only places cloud-init looks for its data")
+    apply_network_config: bool = Field(False, description="take the network configuration from Azure's IMDS")
+    init_modules: Words = Field(
+        ("disk_setup", "mounts"), description="modules that run in the init stage, before services start"
+    )
+    output: str = Field("| tee -a /var/log/cloud-init-output.log", description="where stdout and stderr go")
+    locale: str | None = Field(
+        "keep",
+        description="the locale set at first boot; keep: the guest's own, else C.UTF-8; null: cloud-init's",
+    )
+    disablers: AbsolutePaths = Field((), description="files that keep cloud-init from using Azure; globs")
+
+
+class Waagent(_Section):
+    """The Azure Linux Agent's configuration (R13, R18, R19)."""
+
+    config: AbsolutePath = Field("/etc/waagent.conf", description="its configuration file")
+    values: dict[str, str] = Field(
+        default_factory=dict, description="keys to set in it, spelled as the agent does"
+    )
+
+
+class Services(_Section):
+    """Units that start at boot (R13, R16, R26)."""
+
+    enable: dict[str, Words | None] = Field(
+        default_factory=dict,
+        description="what must start, and the unit names that do it; the first that exists is enabled; null: none",
+    )
+    serial_console: str | None = Field("ttyS0", description="the serial port with a login; null: none")
+
+
+class Ssh(_Section):
+    """The SSH server (R16, R24)."""
+
+    generate_host_keys: bool = Field(
+        True,
+        description="make missing host keys when the server starts; waagent restarts it too late for that",
+    )
+
+
+class Generalize(_Section):
+    """What makes an image of a machine (R9, R24); done in generalized mode only."""
+
+    remove: AbsolutePaths = Field((), description="files and folders to remove; globs")
+    empty: AbsolutePaths = Field((), description="files to keep but empty; globs")
+    user_files: Words = Field((), description="files to remove from every home, relative to it; globs")
+    users: Words = Field((), description="accounts to remove, with their homes")
+    lock: Words = Field((), description="accounts whose password is locked")
+    hostname: str | None = Field("localhost.localdomain", description="the host name until provisioning")
+    machine_id: bool = Field(True, description="empty the machine id, so that each VM makes its own")
+
+
+class KernelArgs(AddRemove):
+    """The kernel command line (R6, R14)."""
+
+
+class Fstab(_Section):
+    """/etc/fstab and /etc/crypttab."""
+
+    by_uuid: bool = Field(
+        True, description="name file systems by UUID where a disk name such as /dev/sda1 stands"
+    )
+
+
+class Files(_Section):
+    """Leftovers of the old machine that break the new one, removed in both modes."""
+
+    remove: AbsolutePaths = Field((), description="files and folders to remove; globs")
+
+
+class Profile(_Section):
+    """A whole profile, after `extends` and `--set`."""
+
+    name: str = Field(description="the profile's name")
+    description: str = Field("", description="one line for `imgfix profile list`")
+    match: Match | None = Field(None, description="the guests it is for; without it: any")
+    mode: Mode = Field(Mode.GENERALIZED, strict=False, description="generalized or specialized")
+    kernel_args: KernelArgs = KernelArgs()
+    initramfs: Initramfs = Initramfs()
+    packages: Packages = Packages()
+    swap: Swap = Swap()
+    fstab: Fstab = Fstab()
+    provisioning: Provisioning = Provisioning()
+    cloud_init: CloudInit = CloudInit()
+    waagent: Waagent = Waagent()
+    services: Services = Services()
+    ssh: Ssh = Ssh()
+    files: Files = Files()
+    generalize: Generalize = Generalize()
+
+    @property
+    def generalized(self) -> bool:
+        """Tell whether the image is for many VMs."""
+        return self.mode is Mode.GENERALIZED
+
+    @property
+    def provisioner(self) -> str:
+        """Who provisions: cloud-init, waagent, or disabled, which a specialized image always is."""
+        return self.provisioning.agent if self.generalized else "disabled"

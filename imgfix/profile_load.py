@@ -1,0 +1,214 @@
+"""Loading profiles: files, `extends`, `--set`, and errors that point at the line."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from imgfix import yamltext
+from imgfix.errors import ProfileError
+from imgfix.profile import Profile
+from imgfix.yamltext import Document, Mark, Value, YamlPath, dotted
+
+#: A file larger than this (bytes) is no profile: somebody gave the disk first.
+_MAX_BYTES = 1 << 20
+
+_HINT = "`imgfix profile show azure` shows every section with its values"
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """Settings and where each comes from."""
+
+    data: dict[str, Value]
+    marks: dict[YamlPath, Mark]
+
+
+def bundled_folder() -> Path:
+    """Return the folder of the profiles that come with imgfix: in the wheel, or in a checkout."""
+    inside = Path(__file__).parent / "profiles"
+    return inside if inside.is_dir() else Path(__file__).parent.parent / "profiles"
+
+
+def bundled_names() -> tuple[str, ...]:
+    """Return the names of the bundled profiles, sorted."""
+    return tuple(sorted(path.stem for path in bundled_folder().glob("*.yaml")))
+
+
+def load(name: str, settings: Sequence[str] = ()) -> Profile:
+    """Load the profile `name`, a path or a bundled name, with `KEY=VALUE` settings on top.
+
+    Raises ProfileError with file, line, column and YAML path.
+    """
+    layer = _load_file(find(name), ())
+    for setting in settings:
+        layer = _merge(layer, _checked(_from_setting(setting)))
+    return _validated(layer, str(find(name)))
+
+
+def find(name: str) -> Path:
+    """Return the file of profile `name`: a path that exists, else a bundled name, with or without .yaml."""
+    path = Path(name)
+    if path.is_file():
+        return path
+    bundled = bundled_folder() / f"{name.removesuffix('.yaml')}.yaml"
+    if "/" not in name and bundled.is_file():
+        return bundled
+    what = (
+        "is a folder, not a profile" if path.is_dir() else "no such profile, neither a file nor a bundled one"
+    )
+    near = difflib.get_close_matches(name.removesuffix(".yaml"), bundled_names(), 1)
+    meant = f"did you mean {near[0]}? " if near else ""
+    raise ProfileError(f"{name}: {what}", hint=f"{meant}bundled profiles: {', '.join(bundled_names())}")
+
+
+def _load_file(path: Path, above: tuple[Path, ...]) -> _Layer:
+    if path in above:
+        chain = " -> ".join(str(p) for p in (*above, path))
+        raise ProfileError(f"{path}: extends itself: {chain}")
+    document = _read(path)
+    base = document.data.pop("extends", None)
+    if not isinstance(base, str | None):
+        raise ProfileError(f"{document.marks[('extends',)]}: extends: the name of one profile is needed here")
+    layer = _checked(_Layer(document.data, document.marks))
+    layer.data.setdefault("name", path.stem)
+    if base is None:
+        return layer
+    return _merge(_load_file(_find_base(base, path, document), (*above, path)), layer)
+
+
+def _find_base(base: str, path: Path, document: Document) -> Path:
+    beside = path.parent / f"{base.removesuffix('.yaml')}.yaml"
+    try:
+        return beside if beside.is_file() else find(base)
+    except ProfileError as error:
+        raise ProfileError(
+            f"{document.marks[('extends',)]}: extends: {error.message}", hint=error.hint
+        ) from error
+
+
+def _read(path: Path) -> Document:
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise ProfileError(
+                f"{path}: {path.stat().st_size} bytes, at most {_MAX_BYTES} can be a profile",
+                hint="the profile comes first, then the disk: imgfix apply PROFILE DISK",
+            )
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
+        raise ProfileError(
+            f"{path}: cannot be read as a profile: {reason}",
+            hint="the profile comes first, then the disk: imgfix apply PROFILE DISK",
+        ) from error
+    return yamltext.parse(text, str(path))
+
+
+def _from_setting(setting: str) -> _Layer:
+    """Make a layer of `swap.size_mib=4096`; the value is YAML, so lists and null can be given."""
+    key, equals, text = setting.partition("=")
+    path = tuple(key.strip().split("."))
+    source = f"--set {setting}"
+    if not equals or not all(path):
+        raise ProfileError(f"{source}: KEY=VALUE is needed", hint="for example --set swap.size_mib=4096")
+    parsed = yamltext.parse(f"value: {text}" if text.strip() else "value: ''", source)
+    value: Value = parsed.data["value"]
+    for part in reversed(path):
+        value = {part: value}
+    marks: dict[YamlPath, Mark] = {path[:depth]: Mark(source, 0, 0) for depth in range(len(path) + 1)}
+    return _Layer(value if isinstance(value, dict) else {}, marks)
+
+
+def _merge(base: _Layer, top: _Layer) -> _Layer:
+    return _Layer(_merged(base.data, top.data), {**base.marks, **top.marks})
+
+
+def _merged(base: dict[str, Value], top: dict[str, Value]) -> dict[str, Value]:
+    """Mappings merge key by key, `add`/`remove` pairs as AddRemove says; everything else is replaced."""
+    result = dict(base)
+    for key, value in top.items():
+        below = base.get(key)
+        if isinstance(value, dict) and isinstance(below, dict):
+            result[key] = (
+                _merged_lists(below, value) if _is_list_edit(below, value) else _merged(below, value)
+            )
+        else:
+            result[key] = value
+    return result
+
+
+def _is_list_edit(below: dict[str, Value], value: dict[str, Value]) -> bool:
+    return any(isinstance(part.get("add"), list) for part in (below, value))
+
+
+def _merged_lists(below: dict[str, Value], value: dict[str, Value]) -> dict[str, Value]:
+    """What `value` removes is no longer added, and what it adds is no longer removed. Both are checked layers."""
+    add = [w for w in _words(below, "add") if not _matches_any(w, _words(value, "remove"))]
+    remove = [
+        p for p in _words(below, "remove") if not any(_matches_any(w, [p]) for w in _words(value, "add"))
+    ]
+    return {
+        **_merged(below, value),
+        "add": _unique(add, _words(value, "add")),
+        "remove": _unique(remove, _words(value, "remove")),
+    }
+
+
+def _words(section: dict[str, Value], side: str) -> list[Value]:
+    words = section.get(side, [])
+    return words if isinstance(words, list) else []
+
+
+def _matches_any(word: Value, patterns: Sequence[Value]) -> bool:
+    return any(fnmatch.fnmatchcase(str(word), str(pattern)) for pattern in patterns)
+
+
+def _unique(first: Sequence[Value], second: Sequence[Value]) -> list[Value]:
+    return [*first, *(w for w in second if w not in first)]
+
+
+def _checked(layer: _Layer) -> _Layer:
+    """Refuse what is wrong in this layer alone, where positions inside lists are still its own."""
+    try:
+        Profile.model_validate(layer.data)
+    except ValidationError as error:
+        details = [dict(d) for d in error.errors(include_url=False) if d["type"] != "missing"]
+        if details:
+            raise ProfileError(_problems(layer, details, ""), hint=_HINT) from error
+    return layer
+
+
+def _validated(layer: _Layer, source: str) -> Profile:
+    try:
+        return Profile.model_validate(layer.data)
+    except ValidationError as error:
+        details = [dict(detail) for detail in error.errors(include_url=False)]
+        raise ProfileError(_problems(layer, details, source), hint=_HINT) from error
+
+
+def _problems(layer: _Layer, details: list[dict[str, object]], source: str) -> str:
+    return "\n".join(_problem(layer, detail, source) for detail in details)
+
+
+def _problem(layer: _Layer, detail: dict[str, object], source: str) -> str:
+    location = detail["loc"]
+    assert isinstance(location, tuple)
+    path = location
+    while path and path not in layer.marks:
+        path = path[:-1]
+    where = layer.marks.get(path) or source
+    value = f" (given: {detail['input']!r})" if isinstance(detail["input"], str | int | float | bool) else ""
+    if detail["type"] == "extra_forbidden":
+        return f"{where}: {dotted(location)}: unknown key"
+    return f"{where}: {dotted(location)}: {_friendly(detail)}{value}"
+
+
+def _friendly(detail: dict[str, object]) -> str:
+    if detail["type"] == "bool_type":
+        return "true or false is needed here; yes, no, on and off are words, not booleans"
+    return str(detail["msg"])

@@ -1,0 +1,137 @@
+"""What the kernel command line shall be, and every place in a guest where it lives."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from imgfix import tree as files
+from imgfix.change import Decision, Noop, WriteFile
+from imgfix.facts import devices
+from imgfix.facts.model import Facts, Storage
+from imgfix.profile import Profile
+from imgfix.steps.edit import edited, parsing
+from imgfix.textedit import bls, grubenv, kernel_args, shellvars
+from imgfix.tree import Tree
+
+GRUB_DEFAULTS = "/etc/default/grub"
+GRUB_DROPINS = "/etc/default/grub.d/*.cfg"
+KERNEL_CMDLINE = "/etc/kernel/cmdline"
+BLS_ENTRIES = "/boot/loader/entries/*.conf"
+GRUBENVS = ("/boot/grub2/grubenv", "/boot/grub/grubenv")
+
+_REASON = "the kernel command line that Azure needs"
+_SETTLED = "its kernel command line is as wanted"
+
+#: GRUB's defaults: the first goes on every entry, the others on some, behind it (util/grub.d/10_linux.in).
+_MAIN = "GRUB_CMDLINE_LINUX"
+_OTHERS = ("GRUB_CMDLINE_LINUX_DEFAULT", "GRUB_CMDLINE_LINUX_RECOVERY")
+
+#: Kernels before these need numa=off on large VMs: upstream, and Red Hat's backport (RHEL 6.6).
+#: https://learn.microsoft.com/azure/virtual-machines/linux/create-upload-generic
+_NUMA_UPSTREAM = (2, 6, 37)
+_NUMA_EL = (2, 6, 32, 504)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the command line must have and must not have."""
+
+    add: tuple[str, ...]
+    remove: tuple[str, ...]
+    storage: Storage
+
+    def main(self, cmdline: str) -> str:
+        """Return `cmdline`, a whole one, as wanted."""
+        return kernel_args.edit(self._by_uuid(cmdline), add=self.add, remove=self.remove)
+
+    def part(self, cmdline: str) -> str:
+        """Return `cmdline`, which only comes behind a whole one: nothing is added that it does not override."""
+        present = {_key(arg) for arg in kernel_args.split(cmdline)}
+        mine = [arg for arg in self.add if "=" in arg and _key(arg) in present]
+        return kernel_args.edit(self._by_uuid(cmdline), add=mine, remove=self.remove)
+
+    def problems(self, cmdline: str) -> tuple[str, ...]:
+        """Return in words what is wrong with a whole command line; empty if nothing is."""
+        found = kernel_args.missing(cmdline, self.add, self.remove)
+        return found if self._by_uuid(cmdline) == cmdline else (*found, "root= is a disk name")
+
+    def _by_uuid(self, cmdline: str) -> str:
+        for arg in kernel_args.split(cmdline):
+            spec = arg.removeprefix("root=")
+            if arg.startswith("root=") and devices.names_disk(spec):
+                found = devices.find(spec, self.storage)
+                if found is not None and found.uuid:
+                    cmdline = kernel_args.edit(cmdline, add=[f"root=UUID={found.uuid}"], remove=())
+        return cmdline
+
+
+def wanted(profile: Profile, facts: Facts, more_unwanted: Sequence[str]) -> Wanted:
+    """Return what the command line shall be: the profile's, `numa=off` for old kernels, and what must go."""
+    add = list(profile.kernel_args.add)
+    if any(needs_numa_off(k.release) for k in facts.kernels) and "numa=off" not in add:
+        add.append("numa=off")
+    return Wanted(tuple(add), (*profile.kernel_args.remove, *more_unwanted), facts.storage)
+
+
+def needs_numa_off(release: str) -> bool:
+    """Tell whether a kernel release has the NUMA defect on Hyper-V (R6)."""
+    numbers = tuple(int(n) for n in re.findall(r"\d+", release.split(".el", maxsplit=1)[0]))
+    if ".el" in release and numbers[:3] == _NUMA_EL[:3]:
+        return numbers < _NUMA_EL
+    return numbers[:3] < _NUMA_UPSTREAM
+
+
+def edits(tree: Tree, want: Wanted) -> Iterator[Decision]:
+    """Decide on every file that a command line is made from; grub.cfg itself is regenerated, not edited."""
+    if files.is_file(tree, GRUB_DEFAULTS):
+        yield edited(
+            tree, GRUB_DEFAULTS, lambda text: _defaults(text, want, True), reason=_REASON, settled=_SETTLED
+        )
+    for path in files.glob(tree, GRUB_DROPINS):
+        yield edited(tree, path, lambda text: _defaults(text, want, False), reason=_REASON, settled=_SETTLED)
+    for path in files.glob(tree, BLS_ENTRIES):
+        yield edited(tree, path, lambda text: _entry(text, want), reason=_REASON, settled=_SETTLED)
+    if files.is_file(tree, KERNEL_CMDLINE):
+        yield edited(tree, KERNEL_CMDLINE, lambda text: _lines(text, want), reason=_REASON, settled=_SETTLED)
+    # The usual /boot/grub2/grubenv of an EFI guest is a link to the one on the ESP: each file once.
+    for path in dict.fromkeys(files.resolve(tree, p) for p in GRUBENVS if files.is_file(tree, p)):
+        yield _environment(tree, path, want)
+
+
+def _defaults(text: str, want: Wanted, always: bool) -> str:
+    for name in _OTHERS:
+        text = shellvars.map_value(text, name, want.part)
+    value = shellvars.get(text, _MAIN)
+    if value is None:
+        return shellvars.set_value(text, _MAIN, want.main("")) if always else text
+    return shellvars.map_value(text, _MAIN, want.main)
+
+
+def _entry(text: str, want: Wanted) -> str:
+    # With $kernelopts the rest of the line stands in grubenv (EL 8).
+    return bls.map_options(text, want.part if "$kernelopts" in bls.options(text) else want.main)
+
+
+def _lines(text: str, want: Wanted) -> str:
+    body = text.rstrip("\n")
+    if "\n" in body:  # kernel-install takes the lines together
+        body = body.replace("\n", " ")
+    return want.main(body) + text[len(text.rstrip("\n")) :]
+
+
+def _environment(tree: Tree, path: str, want: Wanted) -> Decision:
+    block = files.read(tree, path)
+    with parsing(path):
+        old = grubenv.parse(block).get("kernelopts")
+        if old is None:
+            return Noop(f"{path}: holds no kernel command line")
+        new = want.main(old)
+        if new == old:
+            return Noop(f"{path}: {_SETTLED}")
+        return WriteFile(path, grubenv.set_value(block, "kernelopts", new), _REASON)
+
+
+def _key(arg: str) -> str:
+    return arg.partition("=")[0].replace("-", "_")

@@ -1,0 +1,57 @@
+"""Decisions about whole files, made from pure text editors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from imgfix import tree as files
+from imgfix.change import Decision, Noop, Remove, WriteFile
+from imgfix.errors import GuestError, ParseError
+from imgfix.tree import Tree
+
+
+def edited(tree: Tree, path: str, edit: Callable[[str], str], *, reason: str, settled: str) -> Decision:
+    """Decide on the file at `path` as `edit` makes it: a WriteFile with `reason`, or a Noop with `settled`.
+
+    A file that is not there is made from an empty text. Raises ParseError with file and line.
+    """
+    old = files.read_text(tree, path) if files.is_file(tree, path) else ""
+    with parsing(path):
+        new = edit(old)
+    if new == old:
+        return Noop(f"{path}: {settled}")
+    return WriteFile(path, new.encode("utf-8", "surrogateescape"), reason)
+
+
+def written(tree: Tree, path: str, text: str, *, reason: str, mode: int = 0o644) -> Decision:
+    """Decide on a file that is wholly ours: a WriteFile, or a Noop where it is like this already."""
+    content = text.encode()
+    if files.is_file(tree, path) and files.read(tree, path) == content:
+        return Noop(f"{path}: as wanted")
+    return WriteFile(path, content, reason, mode)
+
+
+def removed(tree: Tree, patterns: Sequence[str], *, reason: str) -> Iterator[Decision]:
+    """Decide to remove everything that matches the glob `patterns`; one Noop if nothing does."""
+    found = list(dict.fromkeys(path for pattern in patterns for path in files.glob(tree, pattern)))
+    for path in found:
+        yield Remove(path, reason)
+    if not found:
+        yield Noop(f"{reason}: nothing of the kind")
+
+
+@contextmanager
+def parsing(path: str) -> Iterator[None]:
+    """Give a ParseError the name of the file that cannot be parsed, and the way out."""
+    try:
+        yield
+    except ParseError as error:
+        where = f"{path}:{error.line}" if error.line else path
+        raise ParseError(
+            f"{where}: {error.message}",
+            line=error.line,
+            hint=error.hint or f"mend {path} in the guest; imgfix does not rewrite what it cannot parse",
+        ) from error
+    except ValueError as error:
+        raise GuestError(f"{path}: {error}") from error

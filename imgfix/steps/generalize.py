@@ -1,0 +1,82 @@
+"""From a machine to an image: identity, histories, logs, leases (R9, R24). Generalized mode only."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from imgfix import tree as files
+from imgfix.change import Decision, Noop, Remove, WriteFile
+from imgfix.facts.model import Facts
+from imgfix.profile import Generalize as Settings
+from imgfix.profile import Profile
+from imgfix.steps.edit import parsing, removed, written
+from imgfix.textedit import accounts
+from imgfix.tree import Kind, Tree
+
+MACHINE_ID = "/etc/machine-id"
+DBUS_ID = "/var/lib/dbus/machine-id"
+HOSTNAME = "/etc/hostname"
+PASSWD = "/etc/passwd"
+
+#: From this release on systemd takes "uninitialized" for a first boot; before, only an empty file is.
+#: https://www.freedesktop.org/software/systemd/man/machine-id.html#First%20Boot%20Semantics
+_UNINITIALIZED = 247
+
+
+class Generalize:
+    """Does what `waagent -deprovision` and `cloud-init clean` do, by files: the guest's agents are not run."""
+
+    name = "generalize"
+    requirements = ("R9", "R24")
+
+    def plan(self, profile: Profile, facts: Facts, tree: Tree) -> Iterator[Decision]:
+        """Yield removals and edits; one Noop for a specialized image."""
+        if not profile.generalized:
+            yield Noop("a specialized image keeps its identity")
+            return
+        settings = profile.generalize
+        yield from removed(tree, settings.remove, reason="belongs to the old machine")
+        yield from _emptied(tree, settings)
+        yield from _histories(tree, settings)
+        if settings.machine_id:
+            yield from _machine_id(tree, facts)
+        if settings.hostname is not None:
+            yield written(
+                tree, HOSTNAME, f"{settings.hostname}\n", reason="the host name comes with provisioning"
+            )
+
+
+def _emptied(tree: Tree, settings: Settings) -> Iterator[Decision]:
+    paths = dict.fromkeys(path for pattern in settings.empty for path in files.glob(tree, pattern))
+    for path in paths:
+        entry = tree.lstat(files.resolve(tree, path))
+        if entry is not None and entry.kind is Kind.FILE and entry.size:
+            yield WriteFile(path, b"", "a log of the old machine")
+
+
+def _histories(tree: Tree, settings: Settings) -> Iterator[Decision]:
+    patterns = [f"{home}/{name}" for home in homes(tree) for name in settings.user_files]
+    yield from removed(tree, patterns, reason="a user's history")
+
+
+def homes(tree: Tree) -> list[str]:
+    """Return the home folders of all accounts, root's included, in order and without repeats."""
+    if not files.is_file(tree, PASSWD):
+        return ["/root"]
+    with parsing(PASSWD):
+        found = accounts.parse(files.read_text(tree, PASSWD), accounts.Kind.PASSWD)
+    paths = [account.fields[5].rstrip("/") for account in found if account.fields[5].startswith("/")]
+    # Service accounts live in / or /nonexistent: a glob there would be a glob over the system.
+    return [path for path in dict.fromkeys(paths) if path and files.is_dir(tree, path)]
+
+
+def _machine_id(tree: Tree, facts: Facts) -> Iterator[Decision]:
+    systemd = facts.package("systemd")
+    release = re.match(r"\d+", systemd.version) if systemd else None
+    text = "uninitialized\n" if release and int(release[0]) >= _UNINITIALIZED else ""
+    if files.is_file(tree, MACHINE_ID):
+        yield written(tree, MACHINE_ID, text, reason="each VM makes its own machine id", mode=0o444)
+    entry = tree.lstat(DBUS_ID)
+    if entry is not None and entry.kind is Kind.FILE:
+        yield Remove(DBUS_ID, "D-Bus takes the machine id from /etc")

@@ -1,0 +1,67 @@
+"""GRUB's generated configuration, made again by the guest's own generator where it is out of date (R15)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from imgfix import tree as files
+from imgfix.change import Decision, Noop, Rebuild, RebuildKind
+from imgfix.errors import GuestError
+from imgfix.facts.model import Facts
+from imgfix.profile import Profile
+from imgfix.steps import command_line
+from imgfix.steps.edit import parsing
+from imgfix.steps.kernel_args import unwanted
+from imgfix.textedit import grubcfg
+from imgfix.tree import Tree
+
+_CONFIGS = ("/boot/grub2/grub.cfg", "/boot/grub/grub.cfg")
+_GENERATORS = ("/usr/sbin/grub2-mkconfig", "/usr/sbin/grub-mkconfig", "/usr/bin/grub-mkconfig")
+
+#: os-prober would add the systems of other disks, and leaves device-mapper maps behind (RHBZ#2003503).
+_ENVIRONMENT = ("env", "GRUB_DISABLE_OS_PROBER=true")
+
+
+class Grub:
+    """Regenerates grub.cfg if one of its entries for an installed kernel has not the wanted command line."""
+
+    name = "grub"
+    requirements = ("R15",)
+
+    def plan(self, profile: Profile, facts: Facts, tree: Tree) -> Iterator[Decision]:
+        """Yield a rebuild or a Noop for each grub.cfg."""
+        want = command_line.wanted(profile, facts, unwanted(profile, facts))
+        found = [path for path in _CONFIGS if files.is_file(tree, path)]
+        for path in dict.fromkeys(files.resolve(tree, p) for p in found):
+            problems = _problems(tree, path, facts, want)
+            if problems:
+                yield Rebuild(RebuildKind.GRUB_CONFIG, path, (_command(tree, path),), problems)
+            else:
+                yield Noop(f"{path}: every entry has the wanted kernel command line")
+        if not found:
+            yield Noop("no grub.cfg of GRUB 2")
+
+
+def _problems(tree: Tree, path: str, facts: Facts, want: command_line.Wanted) -> str:
+    """Return what is wrong with the first entry that is out of date, or "".
+
+    Entries of anything but the installed kernels (memtest, other systems) are none of our business, and
+    entries that come from BLS files are edited there.
+    """
+    kernels = {kernel.image.rpartition("/")[2] for kernel in facts.kernels}
+    with parsing(path):
+        for line in grubcfg.linux_lines(files.read_text(tree, path)):
+            problems = want.problems(line.args) if line.kernel.rpartition("/")[2] in kernels else ()
+            if problems:
+                return f"{path}:{line.line}: {', '.join(problems)}"
+    return ""
+
+
+def _command(tree: Tree, path: str) -> tuple[str, ...]:
+    generator = next((g for g in _GENERATORS if files.is_file(tree, g)), None)
+    if generator is None:
+        raise GuestError(
+            f"{path} must be made again for the new kernel command line, and the guest has no grub-mkconfig",
+            hint="install the guest's grub2-tools or grub2-common",
+        )
+    return (*_ENVIRONMENT, generator, "-o", path)

@@ -1,0 +1,110 @@
+"""No swap on the OS disk, and nothing left that waits for it (R7, R22)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from imgfix import tree as files
+from imgfix.change import Decision, Noop, Remove, RemoveSwapDevice, WriteFile
+from imgfix.facts import devices
+from imgfix.facts.model import Facts
+from imgfix.profile import Profile
+from imgfix.steps.edit import edited, parsing
+from imgfix.textedit import crypttab, fstab, shellvars
+from imgfix.tree import Tree
+
+FSTAB = "/etc/fstab"
+CRYPTTAB = "/etc/crypttab"
+RESUME = "/etc/initramfs-tools/conf.d/resume"
+
+#: Swap files by the names that installers and waagent give them; any other is found by fstab.
+_KNOWN_FILES = ("/swapfile", "/swap.img", "/swap/swapfile", "/mnt/resource/swapfile")
+_UNITS = (
+    "/etc/systemd/system/*.swap",
+    "/etc/systemd/system/*.wants/*.swap",
+    "/etc/systemd/system/*.requires/*.swap",
+)
+_REASON = "no swap on the OS disk"
+
+
+def unwanted_args(profile: Profile, facts: Facts) -> tuple[str, ...]:
+    """Return the kernel arguments that would make a guest without swap wait for it.
+
+    A swap volume left in rd.lvm.lv ends in dracut's emergency shell (dracutdevs/dracut#283), a resume= in an
+    endless wait (systemd/systemd#35180). `swap` is what installers call the volume, also where it is gone.
+    """
+    if not profile.swap.remove:
+        return ()
+    swaps = {swap.device for swap in facts.storage.swaps}
+    volumes = [f"rd.lvm.lv={v.vg}/{v.lv}" for v in facts.storage.logical_volumes if v.device in swaps]
+    present = {f"{v.vg}/{v.lv}" for v in facts.storage.logical_volumes}
+    gone = [f"rd.lvm.lv={vg}/swap" for vg in sorted({v.vg for v in facts.storage.logical_volumes})]
+    volumes += [arg for arg in gone if arg not in volumes and arg.partition("=")[2] not in present]
+    return ("resume=*", "resume_offset=*", *volumes)
+
+
+class Swap:
+    """Removes swap partitions, volumes and files, with every reference but those on the command line."""
+
+    name = "swap"
+    requirements = ("R7", "R22")
+
+    def plan(self, profile: Profile, facts: Facts, tree: Tree) -> Iterator[Decision]:
+        """Yield the removal of each swap area and of what refers to it."""
+        if not profile.swap.remove:
+            yield Noop("the profile keeps swap")
+            return
+        swap_files = [*_files_in_fstab(tree), *(p for p in _KNOWN_FILES if files.is_file(tree, p))]
+        for path in dict.fromkeys(swap_files):
+            yield Remove(path, f"{_REASON}: swap file")
+        yield from _references(tree)
+        for device in facts.storage.swaps:
+            volume = any(v.device == device.device for v in facts.storage.logical_volumes)
+            kind = "volume" if volume else "partition"
+            yield RemoveSwapDevice(device.device, device.partition, volume, f"{_REASON}: swap {kind}")
+        if not facts.storage.swaps and not swap_files:
+            yield Noop("no swap partition, volume or file")
+
+
+def _references(tree: Tree) -> Iterator[Decision]:
+    if files.is_file(tree, FSTAB):
+        yield edited(
+            tree,
+            FSTAB,
+            lambda text: fstab.remove(text, lambda e: e.vfstype == "swap" and not devices.is_zram(e.spec)),
+            reason=_REASON,
+            settled="names no swap",
+        )
+    if files.is_file(tree, CRYPTTAB):
+        yield edited(
+            tree,
+            CRYPTTAB,
+            lambda text: crypttab.remove(text, lambda e: "swap" in e.options),
+            reason=_REASON,
+            settled="names no swap",
+        )
+    for pattern in _UNITS:
+        for path in files.glob(tree, pattern):
+            yield Remove(path, f"{_REASON}: systemd unit")
+    if files.is_file(tree, RESUME):
+        yield _no_resume(tree)
+
+
+def _no_resume(tree: Tree) -> Decision:
+    """initramfs-tools waits for the device that this file names; `none` ends the search."""
+    text = files.read_text(tree, RESUME)
+    with parsing(RESUME):
+        if shellvars.get(text, "RESUME") == "none":
+            return Noop(f"{RESUME}: names no swap")
+        return WriteFile(
+            RESUME, shellvars.set_value(text, "RESUME", "none").encode(), f"{_REASON}: nothing to resume"
+        )
+
+
+def _files_in_fstab(tree: Tree) -> list[str]:
+    if not files.is_file(tree, FSTAB):
+        return []
+    with parsing(FSTAB):
+        lines = fstab.parse(files.read_text(tree, FSTAB))
+    specs = [line.entry.spec for line in lines if line.entry and line.entry.vfstype == "swap"]
+    return [s for s in specs if s.startswith("/") and not s.startswith("/dev/") and files.is_file(tree, s)]

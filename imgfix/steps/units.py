@@ -1,0 +1,68 @@
+"""systemd units, enabled by files: what `systemctl enable` would do, without running the guest."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator, Sequence
+
+from imgfix import tree as files
+from imgfix.change import Decision, Link, Noop, Remove
+from imgfix.steps.edit import parsing
+from imgfix.textedit import unit as units
+from imgfix.tree import Kind, Tree
+
+ADMIN = "/etc/systemd/system"
+#: systemd.unit(5), in order of precedence.
+FOLDERS = (ADMIN, "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
+
+
+def find(tree: Tree, names: Sequence[str]) -> tuple[str, str] | None:
+    """Return (name, path) of the first unit of `names` that the guest has, masked or not; or None.
+
+    A template (getty@.service) is found for its instance (getty@tty1.service).
+    """
+    for name in names:
+        for folder in FOLDERS:
+            path = f"{folder}/{template(name)}"
+            if files.is_file(tree, path) and not _is_link_to(tree, path, "/dev/null"):
+                return name, path
+    return None
+
+
+def template(name: str) -> str:
+    """Return the file that a unit comes from: getty@tty1.service comes from getty@.service."""
+    stem, at, _ = name.partition("@")
+    return f"{stem}@{posixpath.splitext(name)[1]}" if at else name
+
+
+def enabled(
+    tree: Tree, name: str, path: str, reason: str, *, wanted_by: Sequence[str] = ()
+) -> Iterator[Decision]:
+    """Decide what starts the unit `name` (file `path`) at boot; `wanted_by` stands in for its [Install]."""
+    mask = f"{ADMIN}/{name}"
+    if _is_link_to(tree, mask, "/dev/null"):
+        yield Remove(mask, f"{reason}: it was masked")
+    with parsing(path):
+        install = units.install_section(files.read_text(tree, path))
+    targets = [f"{t}.wants" for t in (wanted_by or install.wanted_by)] + [
+        f"{t}.requires" for t in install.required_by
+    ]
+    missing = [t for t in targets if not _is_there(tree, t, name)]
+    for target in missing:
+        yield Link(f"{ADMIN}/{target}/{name}", path, reason)
+    for alias in install.alias:
+        if not any(files.exists(tree, f"{folder}/{alias}") for folder in FOLDERS):
+            yield Link(f"{ADMIN}/{alias}", path, reason)
+    if not targets:
+        yield Noop(f"{name} has no [Install]: other units start it")
+    elif not missing:
+        yield Noop(f"{name} is enabled")
+
+
+def _is_there(tree: Tree, target: str, name: str) -> bool:
+    return any(tree.lstat(files.resolve(tree, f"{folder}/{target}") + f"/{name}") for folder in FOLDERS)
+
+
+def _is_link_to(tree: Tree, path: str, target: str) -> bool:
+    entry = tree.lstat(posixpath.join(files.resolve(tree, posixpath.dirname(path)), posixpath.basename(path)))
+    return entry is not None and entry.kind is Kind.LINK and entry.target == target

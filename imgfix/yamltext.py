@@ -1,0 +1,112 @@
+"""YAML with positions: duplicate keys refused, booleans told apart, and every value's line and column known."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import yaml
+
+from imgfix.errors import ProfileError
+
+Value: TypeAlias = "bool | int | float | str | list[Value] | dict[str, Value] | None"
+YamlPath: TypeAlias = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Where a value stands: file name, line and column, both 1-based."""
+
+    source: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.source}:{self.line}:{self.column}" if self.line else self.source
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A parsed mapping and the position of each of its values by YAML path."""
+
+    data: dict[str, Value]
+    marks: dict[YamlPath, Mark]
+
+
+_KINDS = {yaml.ScalarNode: "a single value", yaml.SequenceNode: "a list"}
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2's idea of a boolean: true and false; `yes`, `no`, `on`, `y` are words (Norway problem)."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, regexp) for tag, regexp in resolvers if tag not in ("tag:yaml.org,2002:bool",)]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), list("tf"))
+
+
+def parse(text: str, source: str) -> Document:
+    """Parse `text`, named `source` in errors, which must be a mapping; raises ProfileError with positions."""
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return Document({}, {})
+        if not isinstance(node, yaml.MappingNode):
+            raise ProfileError(
+                f"{_mark(node, source)}: a mapping of settings is needed here, not {_KINDS[type(node)]}"
+            )
+        marks = dict(_walk(node, source, (), frozenset()))
+        data = loader.construct_document(node)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ProfileError(_yaml_message(error, source)) from error
+    finally:
+        loader.dispose()
+    return Document(data, marks)
+
+
+def _walk(
+    node: yaml.Node, source: str, path: YamlPath, above: frozenset[int]
+) -> Iterator[tuple[YamlPath, Mark]]:
+    if id(node) in above:
+        raise ProfileError(f"{_mark(node, source)}: an alias leads back to itself")
+    inside = above | {id(node)}
+    yield path, _mark(node, source)
+    if isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            yield from _walk(item, source, (*path, index), inside)
+    if not isinstance(node, yaml.MappingNode):
+        return
+    seen: dict[str, Mark] = {}
+    for key, value in node.value:
+        name, here = str(key.value), _mark(key, source)
+        if key.tag != "tag:yaml.org,2002:str":
+            raise ProfileError(
+                f"{here}: {dotted((*path, name))}: a key must be a word; quote it if it is meant"
+            )
+        if name in seen:
+            first = f"line {seen[name].line}"
+            raise ProfileError(f"{here}: {dotted((*path, name))}: duplicate key; first given at {first}")
+        seen[name] = here
+        yield from _walk(value, source, (*path, name), inside)
+        yield (*path, name), here
+
+
+def _mark(node: yaml.Node, source: str) -> Mark:
+    return Mark(source, node.start_mark.line + 1, node.start_mark.column + 1)
+
+
+def _yaml_message(error: Exception, source: str) -> str:
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None) or str(error)
+    return f"{source}:{mark.line + 1}:{mark.column + 1}: {problem}" if mark else f"{source}: {problem}"
+
+
+def dotted(path: YamlPath) -> str:
+    """Return a YAML path as people write it: kernel_args.add[2]."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return text.removeprefix(".") or "(the whole file)"
