@@ -225,7 +225,8 @@ system_packages() {
     refuse_unprivileged "$manager" "${must[*]}"
   fi
   if ((${#may[@]})); then
-    [[ $manager == apt && ! -e /var/lib/apt/lists/lock ]] && apt_update
+    # A fresh container has no lists at all, and every optional package would look unknown.
+    [[ $manager == dnf ]] || has_file /var/lib/apt/lists/*Packages* || apt_update
     mapfile -t may < <(known_packages "$manager" "${may[@]}")
   fi
   ((${#must[@]} + ${#may[@]})) || return 0
