@@ -302,7 +302,8 @@ fill_venv() {
   else
     make_venv
   fi
-  rm -f "$VENV/imgfix-stamp"
+  # Fits nothing, but says whose venv this is: after a failure it is mended and not made anew under others.
+  printf '%s\n%s\n%s' "$head" unfinished "$level" >"$VENV/imgfix-stamp"
   [[ $level == dev ]] && extras="[dev]"
   logged "installing Python packages" \
     env -u PIP_TARGET -u PIP_PREFIX PIP_USER=0 "$VENV/bin/python" -I -m pip install \
