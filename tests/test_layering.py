@@ -43,7 +43,7 @@ RULES = (
         ("imgfix",),
         ("imgfix.pipeline",),
         "imports run downward",
-        except_for=("imgfix.cli", "imgfix.pipeline", "imgfix.batch"),
+        except_for=("imgfix.cli", "imgfix.pipeline", "imgfix.report", "imgfix.batch"),
     ),
     Rule(
         PURE,
@@ -66,7 +66,10 @@ RULES = (
         "a step decides and never acts",
     ),
     Rule(("imgfix.steps",), ("imgfix.plan",), "the plan calls the steps"),
-    Rule(("imgfix.guest", "imgfix.apply"), ("imgfix.steps", "imgfix.plan"), "acting knows no planning"),
+    Rule(("imgfix.guest", "imgfix.apply"), ("imgfix.steps",), "acting knows no planning"),
+    Rule(
+        ("imgfix.guest", "imgfix.appliance"), ("imgfix.plan", "imgfix.apply"), "a guest does what it is told"
+    ),
     Rule(("imgfix.tree", "imgfix.errors"), ("imgfix",), "the ground floor", but_may=("imgfix.errors",)),
 )
 
