@@ -109,7 +109,8 @@ class _Job:
     def _session(self, *, network: bool) -> Iterator[Session]:
         """Launch an appliance on the work copy."""
         self.launches += 1
-        say = self._progress.say
+        # What is said of the accelerator holds for the second launch too.
+        say = self._progress.say if self.launches == 1 else lambda _: None
         with ExitStack() as stack:
             with self._progress.phase("launch"):
                 session = stack.enter_context(

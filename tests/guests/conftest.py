@@ -1,0 +1,51 @@
+"""Fixtures of the real guests: each disk is built and applied once per run, and its result opened once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.guests import result
+from tests.guests.workshop import USER, Applied, applied
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers of this run share; open to the unprivileged user of some applies."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder = base / "guests"
+    folder.mkdir(exist_ok=True)
+    for path in (folder, base, base.parent):
+        path.chmod(0o755)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def debian12(shared: Path) -> Applied:
+    """Debian 12 with initramfs-tools, two kernels, swap partition and file; its packages are fetched."""
+    return applied(shared, "debian12", "debian.yaml")
+
+
+@pytest.fixture(scope="session")
+def el9(shared: Path) -> Applied:
+    """An EL9-like guest with dracut, BLS, LVM and an rpm database; applied by an ordinary user."""
+    return applied(shared, "el9", "rhel.yaml", user=USER)
+
+
+@pytest.fixture(scope="session")
+def debian12_opened(debian12: Applied, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """The Debian result in an appliance, as a guestfs handle."""
+    with result.opened(debian12.vhd, tmp_path_factory.mktemp("opened")) as handle:
+        yield handle
+
+
+@pytest.fixture(scope="session")
+def el9_opened(el9: Applied, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """The EL9-like result in an appliance, as a guestfs handle."""
+    with result.opened(el9.vhd, tmp_path_factory.mktemp("opened")) as handle:
+        yield handle

@@ -1,0 +1,45 @@
+"""The finished VHD, opened by libguestfs directly: what a test sees here does not come from imgfix."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from imgfix import accel
+
+
+@contextmanager
+def opened(vhd: Path, folder: Path) -> Iterator[Any]:
+    """Open a throw-away overlay of the VHD, without its footer, and mount the guest; yields the handle."""
+    overlay = folder / "overlay.qcow2"
+    size = vhd.stat().st_size - 512
+    backing = ("-b", str(vhd), "-F", "raw")
+    subprocess.run(("qemu-img", "create", "-q", "-f", "qcow2", *backing, str(overlay), str(size)), check=True)
+    handle = importlib.import_module("guestfs").GuestFS(python_return_dict=True)
+    try:
+        handle.set_backend("direct")
+        if accel.choose().accelerator is accel.Accelerator.TCG:
+            handle.set_backend_settings(["force_tcg"])
+        handle.set_memsize(1024)
+        handle.add_drive_opts(str(overlay), format="qcow2")
+        handle.launch()
+        (root,) = handle.inspect_os()
+        mounts = handle.inspect_get_mountpoints(root)
+        for mountpoint in sorted(mounts, key=len):
+            handle.mount(mounts[mountpoint], mountpoint)
+        yield handle
+    finally:
+        handle.close()
+        overlay.unlink()
+
+
+def shell(handle: Any, script: str) -> str:
+    """Run a shell script in the guest's chroot; returns stdout and stderr, fails with them."""
+    answer = str(handle.sh(f"( set -e; {script}\n) 2>&1; echo status=$?"))
+    output, _, status = answer.strip().rpartition("status=")
+    assert status == "0", f"{script}\n{output}"
+    return output

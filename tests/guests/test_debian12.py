@@ -1,0 +1,105 @@
+"""Debian 12: initramfs-tools, packages from its own repositories, BIOS and UEFI."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.boot import Boot
+from tests.guests import checks
+from tests.guests.result import shell
+from tests.guests.workshop import Applied
+
+pytestmark = [pytest.mark.appliance, pytest.mark.xdist_group("debian12")]
+
+DRIVERS = ("hv_vmbus", "hv_storvsc", "hv_netvsc")
+WANTED = ["console=ttyS0", "earlyprintk=ttyS0", "net.ifnames=0"]
+UNWANTED = ["quiet", "splash", "rhgb", "rootdelay=300"]
+
+
+def test_the_source_is_untouched(debian12: Applied) -> None:
+    checks.source_is_untouched(debian12)
+
+
+def test_two_launches_fetch_packages_and_do_the_rest(debian12: Applied) -> None:
+    assert debian12.run.launches == 2
+
+
+def test_the_result_is_a_fixed_vhd_with_a_clean_partition_table(debian12: Applied, tmp_path: Path) -> None:
+    checks.is_a_fixed_vhd_of_whole_mib(debian12.vhd)
+    checks.partition_table_is_clean(debian12.vhd, tmp_path)
+
+
+def test_file_systems_are_clean(debian12_opened: Any) -> None:
+    checks.file_systems_are_clean(debian12_opened, {"/dev/sda2": "fsck.vfat -n", "/dev/sda3": "e2fsck -f -n"})
+
+
+def test_lsinitramfs_finds_the_drivers_in_every_image(debian12_opened: Any) -> None:
+    images = [f"/boot/{name}" for name in debian12_opened.ls("/boot") if name.startswith("initrd.img-")]
+    kernels = [image for image in images if not image.endswith(".bak")]
+    assert len(kernels) == len(debian12_opened.glob_expand("/boot/vmlinuz-*"))
+    for image in kernels:
+        found = shell(debian12_opened, f"lsinitramfs {image} | grep -o 'hv_[a-z]*\\.ko'")
+        assert {f"{driver}.ko" for driver in DRIVERS} <= set(found.split()), image
+        assert f"{image}.bak" in images
+
+
+def test_packages_are_installed_and_their_units_enabled(debian12_opened: Any) -> None:
+    status = shell(debian12_opened, "dpkg-query -W -f '${Package} ${db:Status-Status}\\n'")
+    wanted = {"waagent", "cloud-init", "cloud-guest-utils", "gdisk", "hyperv-daemons", "openssh-server"}
+    assert wanted <= {line.split()[0] for line in status.splitlines() if line.endswith(" installed")}
+    for unit in (
+        "ssh",
+        "walinuxagent",
+        "cloud-init-local",
+        "cloud-final",
+        "hv-kvp-daemon",
+        "serial-getty@ttyS0",
+    ):
+        assert shell(debian12_opened, f"systemctl is-enabled {unit}.service").strip() == "enabled", unit
+
+
+def test_the_guests_own_parsers_accept_what_was_written(debian12_opened: Any) -> None:
+    checks.cloud_init_is_as_wanted(debian12_opened)
+    checks.waagent_reads(
+        debian12_opened,
+        {"Provisioning.Agent": "cloud-init", "ResourceDisk.Format": "n", "ResourceDisk.EnableSwap": "n"},
+    )
+    checks.ssh_server_accepts_its_configuration(debian12_opened)
+    shell(debian12_opened, "grub-script-check /boot/grub/grub.cfg")
+    shell(debian12_opened, "sh -n /etc/default/grub")
+    verdict = shell(debian12_opened, "findmnt --verify --tab-file /etc/fstab || true")
+    assert "0 parse errors, 0 errors" in verdict, verdict
+
+
+def test_it_is_generalized_and_has_no_swap(debian12_opened: Any) -> None:
+    checks.is_generalized(debian12_opened, ["/root", "/home/tester"])
+    checks.no_swap_is_left(debian12_opened)
+    assert all("UUID=" in line for line in debian12_opened.read_lines("/etc/fstab") if " / " in line)
+
+
+def test_twice_is_once(debian12: Applied, tmp_path: Path) -> None:
+    checks.twice_is_once(debian12, "debian.yaml", tmp_path)
+
+
+def test_it_boots_by_bios_and_keeps_the_drivers_at_the_next_update(debian12: Applied) -> None:
+    with Boot(debian12.vhd, "bios") as vm:
+        failed = checks.boots(vm, WANTED, UNWANTED)
+        print(f"systemctl --failed: {failed}")
+        release = vm.check("uname -r").strip()
+        vm.check(f"sudo update-initramfs -u -k {release}", timeout=1800)
+        found = vm.check(
+            f"sudo lsinitramfs /boot/initrd.img-{release} | grep -o 'hv_[a-z]*\\.ko'", timeout=600
+        )
+        assert {f"{driver}.ko" for driver in DRIVERS} <= set(found.split())
+        vm.poweroff()
+
+
+def test_it_boots_by_uefi_without_boot_entries(debian12: Applied) -> None:
+    with Boot(debian12.vhd, "uefi") as vm:
+        failed = checks.boots(vm, WANTED, UNWANTED)
+        print(f"systemctl --failed: {failed}")
+        assert vm.check("test -d /sys/firmware/efi && echo uefi").strip() == "uefi"
+        vm.poweroff()

@@ -1,0 +1,151 @@
+"""Bad input that is refused before an appliance is needed: exit code, one clear message, nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.guests.workshop import USER, Run, imgfix
+
+MIB = 1 << 20
+
+
+def refused(run: Run, status: int, *words: str) -> None:
+    """The run failed with `status` and one message that holds `words`, without a traceback."""
+    assert run.status == status, run.stderr
+    assert run.stderr.count("error:") == 1, run.stderr
+    assert "Traceback" not in run.stderr
+    for word in words:
+        assert word in run.stderr, run.stderr
+    assert run.launches == 0
+
+
+def nothing_but(folder: Path, *names: str) -> None:
+    """Nothing was left in `folder` besides `names`."""
+    assert sorted(path.name for path in folder.iterdir()) == sorted(names)
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Path:
+    """A folder of its own for the disk and its output; the run's files are elsewhere."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    return folder
+
+
+def gpt_disk(path: Path, mib: int = 64) -> None:
+    """A partitioned disk with nothing on it."""
+    with path.open("wb") as stream:
+        stream.truncate(mib * MIB)
+    subprocess.run(("sgdisk", "-n", f"1:1M:{mib - 2}M", str(path)), check=True, capture_output=True)
+
+
+def test_a_missing_file(work: Path, tmp_path: Path) -> None:
+    run = imgfix("apply", "debian", work / "none.raw", folder=tmp_path / "run")
+    refused(run, 2, "none.raw")
+    nothing_but(work)
+
+
+def test_a_folder(work: Path, tmp_path: Path) -> None:
+    refused(imgfix("apply", "debian", work, folder=tmp_path / "run"), 2, str(work), "folder")
+
+
+def test_an_empty_file(work: Path, tmp_path: Path) -> None:
+    (work / "d.raw").touch()
+    refused(imgfix("apply", "debian", work / "d.raw", folder=tmp_path / "run"), 3, "d.raw", "empty")
+    nothing_but(work, "d.raw")
+
+
+def test_a_blank_disk(work: Path, tmp_path: Path) -> None:
+    with (work / "d.raw").open("wb") as stream:
+        stream.truncate(64 * MIB)
+    refused(imgfix("apply", "debian", work / "d.raw", folder=tmp_path / "run"), 3, "d.raw", "blank")
+    nothing_but(work, "d.raw")
+
+
+def test_a_truncated_disk_says_both_sizes(work: Path, tmp_path: Path) -> None:
+    gpt_disk(work / "d.raw")
+    with (work / "d.raw").open("r+b") as stream:
+        stream.truncate(32 * MIB)
+    run = imgfix("apply", "debian", work / "d.raw", folder=tmp_path / "run")
+    refused(run, 3, "d.raw", str(32 * MIB))
+    nothing_but(work, "d.raw")
+
+
+def test_another_format_comes_with_the_command_that_converts_it(work: Path, tmp_path: Path) -> None:
+    subprocess.run(("qemu-img", "create", "-q", "-f", "qcow2", str(work / "d.raw"), "64M"), check=True)
+    refused(
+        imgfix("apply", "debian", work / "d.raw", folder=tmp_path / "run"), 3, "qcow2", "qemu-img convert"
+    )
+    nothing_but(work, "d.raw")
+
+
+def test_an_unknown_profile_names_the_known_ones(work: Path, tmp_path: Path) -> None:
+    gpt_disk(work / "d.raw")
+    refused(
+        imgfix("apply", "debain", work / "d.raw", folder=tmp_path / "run"), 2, "debain", "did you mean debian"
+    )
+    nothing_but(work, "d.raw")
+
+
+def test_a_duplicate_key_is_shown_with_its_line(work: Path, tmp_path: Path) -> None:
+    gpt_disk(work / "d.raw")
+    profile = work / "mine.yaml"
+    profile.write_text("extends: debian\nswap:\n  remove: true\n  remove: false\n")
+    run = imgfix("apply", profile, work / "d.raw", folder=tmp_path / "run")
+    refused(run, 2, f"{profile}:4:3: swap.remove", "duplicate", "line 3")
+    nothing_but(work, "d.raw", "mine.yaml")
+
+
+def test_the_disk_given_as_the_profile(work: Path, tmp_path: Path) -> None:
+    gpt_disk(work / "d.raw")
+    refused(imgfix("apply", work / "d.raw", "debian", folder=tmp_path / "run"), 2, "d.raw", "PROFILE DISK")
+
+
+def test_an_unreadable_image(work: Path, tmp_path: Path) -> None:
+    gpt_disk(work / "d.raw")
+    (work / "d.raw").chmod(0)
+    for folder in (tmp_path, tmp_path.parent):
+        folder.chmod(0o755)
+    run = imgfix("apply", "debian", work / "d.raw", folder=tmp_path / "run", user=USER)
+    refused(run, 4, "d.raw", "ermission")
+    nothing_but(work, "d.raw")
+
+
+def test_an_existing_output_is_kept(work: Path, tmp_path: Path) -> None:
+    gpt_disk(work / "d.raw")
+    (work / "d.vhd").write_text("precious")
+    refused(imgfix("apply", "debian", work / "d.raw", folder=tmp_path / "run"), 2, "d.vhd", "--force")
+    assert (work / "d.vhd").read_text() == "precious"
+    nothing_but(work, "d.raw", "d.vhd")
+
+
+def test_the_source_as_the_output(work: Path, tmp_path: Path) -> None:
+    gpt_disk(work / "d.raw")
+    run = imgfix("apply", "debian", work / "d.raw", "-o", work / "d.raw", "--force", folder=tmp_path / "run")
+    refused(run, 2, "d.raw")
+    nothing_but(work, "d.raw")
+
+
+def test_no_space_for_the_output_says_both_numbers(work: Path, tmp_path: Path) -> None:
+    disk = work / "d.raw"
+    gpt_disk(disk, 256)
+    with disk.open("r+b") as stream:
+        stream.seek(2 * MIB)
+        stream.write(os.urandom(MIB) * 200)
+    script = f'mount -t tmpfs -o size=100m none {work}/small && exec "$@"'
+    (work / "small").mkdir()
+    run = imgfix(
+        "apply", "debian", disk, "-o", work / "small" / "d.vhd", folder=tmp_path / "run", within=script
+    )
+    refused(run, 4, "MiB", "small")
+    nothing_but(work / "small")
+
+
+def test_an_unknown_setting(work: Path, tmp_path: Path) -> None:
+    gpt_disk(work / "d.raw")
+    run = imgfix("apply", "debian", work / "d.raw", "--set", "swap.sizes=3", folder=tmp_path / "run")
+    refused(run, 2, "--set swap.sizes=3", "unknown key")
