@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from tests.boot import Boot
 from tests.guests import checks
 from tests.guests.result import shell
 from tests.guests.workshop import Applied
@@ -15,8 +14,6 @@ from tests.guests.workshop import Applied
 pytestmark = [pytest.mark.appliance, pytest.mark.xdist_group("debian12")]
 
 DRIVERS = ("hv_vmbus", "hv_storvsc", "hv_netvsc")
-WANTED = ["console=ttyS0", "earlyprintk=ttyS0", "net.ifnames=0"]
-UNWANTED = ["quiet", "splash", "rhgb", "rootdelay=300"]
 
 
 def test_the_source_is_untouched(debian12: Applied) -> None:
@@ -82,24 +79,3 @@ def test_it_is_generalized_and_has_no_swap(debian12_opened: Any) -> None:
 
 def test_twice_is_once(debian12: Applied, tmp_path: Path) -> None:
     checks.twice_is_once(debian12, "debian.yaml", tmp_path)
-
-
-def test_it_boots_by_bios_and_keeps_the_drivers_at_the_next_update(debian12: Applied) -> None:
-    with Boot(debian12.vhd, "bios") as vm:
-        failed = checks.boots(vm, WANTED, UNWANTED)
-        print(f"systemctl --failed: {failed}")
-        release = vm.check("uname -r").strip()
-        vm.check(f"sudo update-initramfs -u -k {release}", timeout=1800)
-        found = vm.check(
-            f"sudo lsinitramfs /boot/initrd.img-{release} | grep -o 'hv_[a-z]*\\.ko'", timeout=600
-        )
-        assert {f"{driver}.ko" for driver in DRIVERS} <= set(found.split())
-        vm.poweroff()
-
-
-def test_it_boots_by_uefi_without_boot_entries(debian12: Applied) -> None:
-    with Boot(debian12.vhd, "uefi") as vm:
-        failed = checks.boots(vm, WANTED, UNWANTED)
-        print(f"systemctl --failed: {failed}")
-        assert vm.check("test -d /sys/firmware/efi && echo uefi").strip() == "uefi"
-        vm.poweroff()

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from tests.boot import Boot
 from tests.guests import checks
 from tests.guests.result import shell
 from tests.guests.workshop import Applied
@@ -15,8 +14,6 @@ from tests.guests.workshop import Applied
 pytestmark = [pytest.mark.appliance, pytest.mark.xdist_group("el9")]
 
 DRIVERS = ("hv_vmbus", "hv_storvsc", "hv_netvsc")
-WANTED = ["rootdelay=300", "console=ttyS0", "earlyprintk=ttyS0", "net.ifnames=0", "rd.lvm.lv=rhel/root"]
-UNWANTED = ["quiet", "rhgb", "crashkernel=auto", "rd.lvm.lv=rhel/swap"]
 
 
 def test_the_source_is_untouched(el9: Applied) -> None:
@@ -91,10 +88,3 @@ def test_it_is_generalized_and_has_no_swap(el9_opened: Any) -> None:
 
 def test_twice_is_once(el9: Applied, tmp_path: Path) -> None:
     checks.twice_is_once(el9, "rhel.yaml", tmp_path)
-
-
-def test_it_boots_by_bios(el9: Applied) -> None:
-    with Boot(el9.vhd, "bios") as vm:
-        failed = checks.boots(vm, WANTED, UNWANTED)
-        print(f"systemctl --failed: {failed}")
-        vm.poweroff()

@@ -13,7 +13,7 @@ import pytest
 
 from tests.guests.workshop import ROOT, Applied, Run, imgfix
 
-pytestmark = [pytest.mark.appliance, pytest.mark.xdist_group("el9")]
+pytestmark = [pytest.mark.appliance, pytest.mark.xdist_group("refused")]
 
 MIB = 1 << 20
 OS_RELEASE = 'ID=debian\nVERSION_ID="12"\nPRETTY_NAME="Debian GNU/Linux 12 ({name})"\n'
