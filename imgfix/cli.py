@@ -186,7 +186,7 @@ def main() -> None:
 
 def _run() -> int:
     try:
-        cli.main(standalone_mode=False)
+        cli.main(prog_name="imgfix", standalone_mode=False)
     except _Exit as error:
         return error.code
     except ImgfixError as error:

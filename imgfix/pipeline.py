@@ -16,7 +16,7 @@ from imgfix.disk.vhd import fixed_footer
 from imgfix.disk.workcopy import WorkCopy
 from imgfix.errors import ApplyError, UsageError
 from imgfix.facts.model import Facts
-from imgfix.facts.suits import require_suitable
+from imgfix.suits import require_suitable
 from imgfix.interrupt import Interrupts
 from imgfix.plan import Plan, build_plan
 from imgfix.profile import Profile
