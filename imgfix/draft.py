@@ -18,6 +18,7 @@ class Draft:
         self._base = base
         self._entries: dict[str, Entry] = {}
         self._contents: dict[str, bytes] = {}
+        self._copies: dict[str, str] = {}
         self._removed: set[str] = set()
 
     def lstat(self, path: str) -> Entry | None:
@@ -28,29 +29,37 @@ class Draft:
 
     def read_file(self, path: str) -> bytes:
         """Return the content that the file at `path` would have; raises GuestError if it is none."""
+        entry = self.lstat(path)
+        if entry is None or entry.kind is not Kind.FILE:
+            raise GuestError(f"{path}: no such regular file in the guest")
         if path in self._contents:
             return self._contents[path]
-        if self.lstat(path) is None:
-            raise GuestError(f"{path}: no such regular file in the guest")
-        return self._base.read_file(path)
+        # What lies below never changes, so that a copy can be read from its source when it is asked for.
+        return self._base.read_file(self._copies.get(path, path))
 
     def listdir(self, path: str) -> tuple[str, ...]:
-        """Return the sorted names that the folder `path` would have."""
+        """Return the sorted names that the folder `path` would have; empty if it would be no folder."""
+        entry = self.lstat(path)
+        if entry is None or entry.kind is not Kind.DIRECTORY:
+            return ()
         below = () if self._is_hidden(path) else self._base.listdir(path)
         names = {name for name in below if self.lstat(posixpath.join(path, name)) is not None}
         names |= {posixpath.basename(p) for p in self._entries if posixpath.dirname(p) == path}
         return tuple(sorted(names))
 
     def stage(self, decision: Decision) -> Decision:
-        """Take `decision` into the draft and return it with its path resolved; others pass through unchanged."""
+        """Take `decision` into the draft and return it with its path resolved; others pass through unchanged.
+
+        Raises GuestError for what could not be carried out: a file written where a folder is, a copy of nothing.
+        """
         match decision:
             case WriteFile():
                 decision = replace(decision, path=tree.resolve(self, decision.path))
                 self._write(decision.path, decision.content, decision.mode)
             case Copy():
-                decision = replace(decision, source=tree.resolve(self, decision.source))
-                self._write(decision.path, b"", 0o600)
-                del self._contents[decision.path]
+                source, path = tree.resolve(self, decision.source), self._in_folder(decision.path)
+                decision = replace(decision, source=source, path=path)
+                self._copy(source, path)
             case Link():
                 decision = replace(decision, path=self._in_folder(decision.path))
                 self._put(decision.path, Entry(Kind.LINK, mode=0o777, target=decision.target))
@@ -67,23 +76,41 @@ class Draft:
         folder, name = posixpath.split(path)
         return posixpath.join(tree.resolve(self, folder), name)
 
+    def _copy(self, source: str, path: str) -> None:
+        entry = self.lstat(source)
+        if entry is None or entry.kind is not Kind.FILE:
+            raise GuestError(f"{source}: no such regular file in the guest, to be copied to {path}")
+        content, origin = self._contents.get(source), self._copies.get(source, source)
+        self._put(path, entry)
+        if content is None:
+            self._copies[path] = origin
+        else:
+            self._contents[path] = content
+
     def _write(self, path: str, content: bytes, mode: int) -> None:
         old = self.lstat(path)
+        if old is not None and old.kind is Kind.DIRECTORY:
+            raise GuestError(f"{path}: a folder in the guest, where a file is to be written")
         base = old if old is not None and old.kind is Kind.FILE else Entry(Kind.FILE, mode=mode)
         self._put(path, replace(base, size=len(content)))
         self._contents[path] = content
 
     def _put(self, path: str, entry: Entry) -> None:
         folder = posixpath.dirname(path)
-        if folder != path and self.lstat(folder) is None:
+        above = self.lstat(folder)
+        if above is None:
             self._put(folder, Entry(Kind.DIRECTORY, mode=0o755))
+        elif above.kind is not Kind.DIRECTORY:
+            raise GuestError(f"{folder}: not a folder in the guest, where {path} is to go")
         self._contents.pop(path, None)
+        self._copies.pop(path, None)
         self._entries[path] = entry
 
     def _forget_below(self, path: str) -> None:
         for known in [p for p in self._entries if p == path or p.startswith(path + "/")]:
             del self._entries[known]
             self._contents.pop(known, None)
+            self._copies.pop(known, None)
 
     def _is_hidden(self, path: str) -> bool:
         """Tell whether `path`, or a folder above it, was removed: the tree below does not show through."""

@@ -60,17 +60,19 @@ class Plan:
 
     @property
     def edits(self) -> tuple[Edit, ...]:
-        """The final edit of each path; what a later decision overtakes is left out."""
-        final: dict[str, Edit] = {}
+        """The edits that count, in their order; what a later one overtakes is left out.
+
+        A removal stays before what is put in its place: writing alone would go through a link, or keep the old
+        file's mode. What was copied elsewhere in between stays too.
+        """
+        final: list[Edit] = []
         for item in self.items:
             edit = item.decision
-            if not isinstance(edit, WriteFile | Remove | Link | Copy):
-                continue
-            if isinstance(edit, Remove):
-                final = {p: e for p, e in final.items() if not p.startswith(edit.path + "/")}
-            final.pop(edit.path, None)
-            final[edit.path] = edit
-        return tuple(final.values())
+            if isinstance(edit, WriteFile | Remove | Link | Copy):
+                copied = {e.source for e in final if isinstance(e, Copy)}
+                final = [e for e in final if e.path in copied or not _overtakes(edit, e)]
+                final.append(edit)
+        return tuple(final)
 
     @property
     def swap_devices(self) -> tuple[RemoveSwapDevice, ...]:
@@ -85,6 +87,13 @@ class Plan:
             if isinstance(item.decision, Rebuild):
                 first.setdefault((item.decision.kind, item.decision.target), item.decision)
         return tuple(sorted(first.values(), key=lambda r: _ORDER.index(r.kind)))
+
+
+def _overtakes(edit: Edit, earlier: Edit) -> bool:
+    """Tell whether `edit` makes the `earlier` one pointless."""
+    if isinstance(edit, Remove):
+        return (earlier.path + "/").startswith(edit.path + "/")
+    return earlier.path == edit.path and not isinstance(earlier, Remove)
 
 
 def build_plan(steps: Iterable[Step], profile: Profile, facts: Facts, guest: Tree) -> Plan:

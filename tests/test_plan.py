@@ -1,0 +1,136 @@
+"""The plan: steps see each other's edits, overtaken edits fall away, rebuilds run once and in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from imgfix import tree as files
+from imgfix.change import (
+    Advice,
+    Copy,
+    Decision,
+    Edit,
+    InstallPackages,
+    Link,
+    Noop,
+    Rebuild,
+    RebuildKind,
+    Remove,
+    RemoveSwapDevice,
+    WriteFile,
+)
+from imgfix.errors import GuestError, ParseError
+from imgfix.facts.model import Distro, Facts, Storage
+from imgfix.plan import Item, Plan, build_plan
+from imgfix.profile import Profile
+from imgfix.tree import Tree
+from tests.fake_tree import FakeTree
+
+FACTS = Facts(Distro("debian", (), "12", "Debian 12", "debian"), (), (), Storage("gpt", ()))
+PROFILE = Profile(name="test")
+
+
+def _plan(*decisions: Decision) -> Plan:
+    return Plan(tuple(Item("step", d) for d in decisions))
+
+
+def _write(path: str, text: str = "") -> WriteFile:
+    return WriteFile(path, text.encode(), "")
+
+
+def _remove(path: str) -> Remove:
+    return Remove(path, "")
+
+
+def _link(path: str) -> Link:
+    return Link(path, "/target", "")
+
+
+def _copy(source: str, path: str) -> Copy:
+    return Copy(source, path, "")
+
+
+@pytest.mark.parametrize(
+    ("staged", "final"),
+    [
+        ([_write("/a", "1"), _write("/a", "2")], [_write("/a", "2")]),
+        ([_write("/a"), _remove("/a")], [_remove("/a")]),
+        ([_remove("/a"), _remove("/a")], [_remove("/a")]),
+        ([_remove("/a/b"), _write("/a/c"), _remove("/a")], [_remove("/a")]),
+        ([_write("/ab"), _remove("/a")], [_write("/ab"), _remove("/a")]),
+        ([_remove("/a"), _write("/a")], [_remove("/a"), _write("/a")]),
+        ([_remove("/a"), _link("/a"), _link("/a")], [_remove("/a"), _link("/a")]),
+        ([_remove("/a"), _write("/a/b")], [_remove("/a"), _write("/a/b")]),
+        ([_write("/a"), _link("/a")], [_link("/a")]),
+        (
+            [_write("/a", "1"), _copy("/a", "/b"), _write("/a", "2")],
+            [_write("/a", "1"), _copy("/a", "/b"), _write("/a", "2")],
+        ),
+        ([_write("/b"), _copy("/a", "/b")], [_copy("/a", "/b")]),
+    ],
+)
+def test_edits_collapse(staged: list[Edit], final: list[Edit]) -> None:
+    assert list(_plan(*staged).edits) == final
+
+
+def test_each_rebuild_runs_once_and_in_order() -> None:
+    def rebuild(kind: RebuildKind, target: str, why: str = "") -> Rebuild:
+        return Rebuild(kind, target, (("true",),), why)
+
+    grub = rebuild(RebuildKind.GRUB_CONFIG, "/boot/grub/grub.cfg")
+    second = rebuild(RebuildKind.INITRAMFS, "/boot/b")
+    first = rebuild(RebuildKind.INITRAMFS, "/boot/a", "drivers")
+    again = rebuild(RebuildKind.INITRAMFS, "/boot/a", "swap")
+    depmod = rebuild(RebuildKind.DEPMOD, "6.1")
+    assert _plan(grub, second, first, again, depmod).rebuilds == (depmod, second, first, grub)
+
+
+def test_kinds_of_items_are_told_apart() -> None:
+    install, swap = InstallPackages("apt", ("gdisk",), ""), RemoveSwapDevice("/dev/sda2", 2, False, "")
+    plan = _plan(Noop(""), Advice("mind"), install, swap, _write("/a"))
+    assert [i.decision for i in plan.changes] == [install, swap, _write("/a")]
+    assert [i.decision for i in plan.advice] == [Advice("mind")]
+    assert plan.installs == (install,)
+    assert plan.swap_devices == (swap,)
+
+
+@dataclass(frozen=True, slots=True)
+class _Appender:
+    """A step that adds its name to /log and says what it read."""
+
+    name: str
+    requirements: tuple[str, ...] = ()
+
+    def plan(self, profile: Profile, facts: Facts, tree: Tree) -> Iterator[Decision]:
+        before = files.read(tree, "/log")
+        yield WriteFile("/log", before + self.name.encode(), before.decode())
+
+
+@dataclass(frozen=True, slots=True)
+class _Broken:
+    error: GuestError
+    name: str = "broken"
+    requirements: tuple[str, ...] = ()
+
+    def plan(self, profile: Profile, facts: Facts, tree: Tree) -> Iterator[Decision]:
+        yield Noop("so far so good")
+        raise self.error
+
+
+def test_steps_see_what_earlier_ones_decided() -> None:
+    plan = build_plan([_Appender("b"), _Appender("c")], PROFILE, FACTS, FakeTree({"/log": "a"}))
+    assert plan.edits == (WriteFile("/log", b"abc", "ab"),)
+    assert [i.step for i in plan.items] == ["b", "c"]
+
+
+def test_an_error_names_the_step_once_and_keeps_its_kind_line_and_hint() -> None:
+    with pytest.raises(ParseError) as caught:
+        build_plan(
+            [_Broken(ParseError("/etc/x:3: bad", line=3, hint="mend it"))], PROFILE, FACTS, FakeTree({})
+        )
+    error = caught.value
+    assert str(error) == error.message == "broken: /etc/x:3: bad"
+    assert (error.line, error.hint) == (3, "mend it")
