@@ -5,7 +5,9 @@ from __future__ import annotations
 from enum import Enum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from imgfix.textedit import kernel_args
 
 
 class Mode(str, Enum):
@@ -23,8 +25,10 @@ def _tuple(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
+ABSOLUTE = r"^/"
+
 Words = Annotated[tuple[str, ...], BeforeValidator(_tuple)]
-AbsolutePath = Annotated[str, Field(pattern=r"^/")]
+AbsolutePath = Annotated[str, Field(pattern=ABSOLUTE)]
 AbsolutePaths = Annotated[tuple[AbsolutePath, ...], BeforeValidator(_tuple)]
 
 
@@ -35,12 +39,25 @@ class AddRemove(_Section):
     add: Words = Field((), description="what the guest shall have")
     remove: Words = Field((), description="what the guest shall not have; * and ? stand for anything")
 
+    @model_validator(mode="after")
+    def _is_consistent(self) -> AddRemove:
+        both = [word for word in self.add if word in self.remove]
+        if both:
+            raise ValueError(f"{both[0]} is both to be added and to be removed")
+        return self
+
+
+_VERSION = r"\s*(>=|<=|==|<|>)\s*[0-9]+(\.[0-9]+)*\s*"
+VERSIONS = rf"^({_VERSION}(,{_VERSION})*)?$"
+
 
 class Match(_Section):
     """Which guests the profile is for."""
 
     family: str = Field(description="debian, ubuntu, rhel, fedora, suse, amazon, azurelinux")
-    version: str = Field("", description="versions of the distribution, such as '>=7' or '>=6.4,<7'")
+    version: str = Field(
+        "", pattern=VERSIONS, description="versions of the distribution, such as '>=7' or '>=6.4,<7'"
+    )
 
 
 class Initramfs(_Section):
@@ -136,6 +153,11 @@ class Generalize(_Section):
 
 class KernelArgs(AddRemove):
     """The kernel command line (R6, R14)."""
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> KernelArgs:
+        kernel_args.edit("", add=self.add, remove=self.remove)  # raises ValueError on what contradicts itself
+        return self
 
 
 class Fstab(_Section):

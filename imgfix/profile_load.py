@@ -7,16 +7,31 @@ import fnmatch
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeGuard
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from imgfix import yamltext
 from imgfix.errors import ProfileError
-from imgfix.profile import Profile
+from imgfix.profile import ABSOLUTE, VERSIONS, AddRemove, Profile
 from imgfix.yamltext import Document, Mark, Value, YamlPath, dotted
 
 #: A file larger than this (bytes) is no profile: somebody gave the disk first.
 _MAX_BYTES = 1 << 20
+
+#: pydantic's words are Python's; these are YAML's.
+_FRIENDLY = {
+    "bool_type": "true or false is needed here; yes, no, on and off are words, not booleans",
+    "model_type": "a mapping of settings is needed here",
+    "dict_type": "a mapping is needed here",
+    "tuple_type": "a list is needed here: [one, two]",
+    "string_type": "a word is needed here; quote it if it looks like something else",
+    "int_type": "a whole number is needed here",
+    "missing": "is needed and missing",
+}
+
+#: What the patterns of the models stand for.
+_FORMS = {ABSOLUTE: "a path that begins with /", VERSIONS: "a condition such as '>=7' or '>=6.4,<7'"}
 
 _HINT = "`imgfix profile show azure` shows every section with its values"
 
@@ -56,8 +71,8 @@ def find(name: str) -> Path:
     path = Path(name)
     if path.is_file():
         return path
-    bundled = bundled_folder() / f"{name.removesuffix('.yaml')}.yaml"
-    if "/" not in name and bundled.is_file():
+    bundled = _bundled(name)
+    if bundled is not None:
         return bundled
     what = (
         "is a folder, not a profile" if path.is_dir() else "no such profile, neither a file nor a bundled one"
@@ -67,8 +82,13 @@ def find(name: str) -> Path:
     raise ProfileError(f"{name}: {what}", hint=f"{meant}bundled profiles: {', '.join(bundled_names())}")
 
 
+def _bundled(name: str) -> Path | None:
+    path = bundled_folder() / f"{name.removesuffix('.yaml')}.yaml"
+    return path if "/" not in name and path.is_file() else None
+
+
 def _load_file(path: Path, above: tuple[Path, ...]) -> _Layer:
-    if path in above:
+    if any(path.samefile(p) for p in above):
         chain = " -> ".join(str(p) for p in (*above, path))
         raise ProfileError(f"{path}: extends itself: {chain}")
     document = _read(path)
@@ -85,7 +105,10 @@ def _load_file(path: Path, above: tuple[Path, ...]) -> _Layer:
 def _find_base(base: str, path: Path, document: Document) -> Path:
     beside = path.parent / f"{base.removesuffix('.yaml')}.yaml"
     try:
-        return beside if beside.is_file() else find(base)
+        # A profile named like the one that it extends means the bundled one, not itself.
+        if beside.is_file() and not (beside.samefile(path) and _bundled(base)):
+            return beside
+        return _bundled(base) or find(base)
     except ProfileError as error:
         raise ProfileError(
             f"{document.marks[('extends',)]}: extends: {error.message}", hint=error.hint
@@ -112,7 +135,7 @@ def _read(path: Path) -> Document:
 def _from_setting(setting: str) -> _Layer:
     """Make a layer of `swap.size_mib=4096`; the value is YAML, so lists and null can be given."""
     key, equals, text = setting.partition("=")
-    path = tuple(key.strip().split("."))
+    path = _path(key.strip())
     source = f"--set {setting}"
     if not equals or not all(path):
         raise ProfileError(f"{source}: KEY=VALUE is needed", hint="for example --set swap.size_mib=4096")
@@ -124,30 +147,53 @@ def _from_setting(setting: str) -> _Layer:
     return _Layer(value if isinstance(value, dict) else {}, marks)
 
 
+def _path(key: str) -> tuple[str, ...]:
+    """Cut a key at its dots, as far as there are sections: waagent.values.Logs.Verbose has three parts."""
+    parts: list[str] = []
+    section: type[BaseModel] | None = Profile
+    while section is not None and "." in key:
+        part, _, key = key.partition(".")
+        parts.append(part)
+        field = section.model_fields.get(part)
+        section = field.annotation if field is not None and _is_model(field.annotation) else None
+    return (*parts, key)
+
+
+def _is_model(annotation: object) -> TypeGuard[type[BaseModel]]:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+#: The sections that are lists to be edited, not values to be replaced.
+_LIST_EDITS = frozenset(
+    name
+    for name, field in Profile.model_fields.items()
+    if _is_model(field.annotation) and issubclass(field.annotation, AddRemove)
+)
+
+
 def _merge(base: _Layer, top: _Layer) -> _Layer:
-    return _Layer(_merged(base.data, top.data), {**base.marks, **top.marks})
+    data = _merged(base.data, top.data)
+    for name in _LIST_EDITS & base.data.keys() & top.data.keys():
+        data[name] = _merged_lists(_section(base, name), _section(top, name))
+    return _Layer(data, {**base.marks, **top.marks})
 
 
 def _merged(base: dict[str, Value], top: dict[str, Value]) -> dict[str, Value]:
-    """Mappings merge key by key, `add`/`remove` pairs as AddRemove says; everything else is replaced."""
+    """Mappings merge key by key, everything else is replaced."""
     result = dict(base)
     for key, value in top.items():
         below = base.get(key)
-        if isinstance(value, dict) and isinstance(below, dict):
-            result[key] = (
-                _merged_lists(below, value) if _is_list_edit(below, value) else _merged(below, value)
-            )
-        else:
-            result[key] = value
+        result[key] = _merged(below, value) if isinstance(value, dict) and isinstance(below, dict) else value
     return result
 
 
-def _is_list_edit(below: dict[str, Value], value: dict[str, Value]) -> bool:
-    return any(isinstance(part.get("add"), list) for part in (below, value))
+def _section(layer: _Layer, name: str) -> dict[str, Value]:
+    section = layer.data[name]
+    return section if isinstance(section, dict) else {}
 
 
 def _merged_lists(below: dict[str, Value], value: dict[str, Value]) -> dict[str, Value]:
-    """What `value` removes is no longer added, and what it adds is no longer removed. Both are checked layers."""
+    """Merge as AddRemove says: what `value` removes is no longer added, what it adds is no longer removed."""
     add = [w for w in _words(below, "add") if not _matches_any(w, _words(value, "remove"))]
     remove = [
         p for p in _words(below, "remove") if not any(_matches_any(w, [p]) for w in _words(value, "add"))
@@ -209,6 +255,7 @@ def _problem(layer: _Layer, detail: dict[str, object], source: str) -> str:
 
 
 def _friendly(detail: dict[str, object]) -> str:
-    if detail["type"] == "bool_type":
-        return "true or false is needed here; yes, no, on and off are words, not booleans"
-    return str(detail["msg"])
+    context = detail.get("ctx")
+    if detail["type"] == "string_pattern_mismatch" and isinstance(context, dict):
+        return f"{_FORMS[context['pattern']]} is needed here"
+    return _FRIENDLY.get(str(detail["type"]), str(detail["msg"]).removeprefix("Value error, "))

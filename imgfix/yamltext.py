@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import yaml
+from yaml.reader import ReaderError
 
 from imgfix.errors import ProfileError
 
@@ -35,6 +36,12 @@ class Document:
     marks: dict[YamlPath, Mark]
 
 
+#: More values than this are no settings: aliases of aliases multiply ("billion laughs").
+_MAX_VALUES = 20_000
+
+#: PyYAML raises these too, on scalars that it cannot convert: `!!int ""`, `2020-99-99`.
+_SCALAR_ERRORS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
+
 _KINDS = {yaml.ScalarNode: "a single value", yaml.SequenceNode: "a list"}
 
 
@@ -51,22 +58,36 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|fa
 
 def parse(text: str, source: str) -> Document:
     """Parse `text`, named `source` in errors, which must be a mapping; raises ProfileError with positions."""
-    loader = _Loader(text)
     try:
-        node = loader.get_single_node()
-        if node is None:
-            return Document({}, {})
-        if not isinstance(node, yaml.MappingNode):
-            raise ProfileError(
-                f"{_mark(node, source)}: a mapping of settings is needed here, not {_KINDS[type(node)]}"
-            )
-        marks = dict(_walk(node, source, (), frozenset()))
-        data = loader.construct_document(node)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        return _parse(_Loader(text), source)
+    except RecursionError as error:
+        raise ProfileError(f"{source}: values are nested too deeply") from error
+    except ReaderError as error:
+        # It counts characters from the beginning; everything else has a line and a column.
+        before, character = text[: error.position], ord(text[error.position])
+        line, column = before.count("\n") + 1, error.position - before.rfind("\n")
+        raise ProfileError(
+            f"{source}:{line}:{column}: the character U+{character:04X} cannot be in YAML",
+            hint="the profile comes first, then the disk: imgfix apply PROFILE DISK",
+        ) from error
+    except (yaml.YAMLError, *_SCALAR_ERRORS) as error:
         raise ProfileError(_yaml_message(error, source)) from error
-    finally:
-        loader.dispose()
-    return Document(data, marks)
+
+
+def _parse(loader: _Loader, source: str) -> Document:
+    node = loader.get_single_node()
+    if node is None or (isinstance(node, yaml.ScalarNode) and node.tag.endswith(":null")):
+        return Document({}, {})
+    if not isinstance(node, yaml.MappingNode):
+        raise ProfileError(
+            f"{_mark(node, source)}: a mapping of settings is needed here, not {_KINDS[type(node)]}"
+        )
+    marks: dict[YamlPath, Mark] = {}
+    for count, (path, mark) in enumerate(_walk(node, source, (), frozenset()), 1):
+        if count > _MAX_VALUES:
+            raise ProfileError(f"{mark}: more than {_MAX_VALUES} values; do aliases repeat one another?")
+        marks[path] = mark
+    return Document(loader.construct_document(node), marks)
 
 
 def _walk(
@@ -83,7 +104,10 @@ def _walk(
         return
     seen: dict[str, Mark] = {}
     for key, value in node.value:
-        name, here = str(key.value), _mark(key, source)
+        here = _mark(key, source)
+        if not isinstance(key, yaml.ScalarNode):
+            raise ProfileError(f"{here}: {dotted(path)}: a key must be a word")
+        name = str(key.value)
         if key.tag != "tag:yaml.org,2002:str":
             raise ProfileError(
                 f"{here}: {dotted((*path, name))}: a key must be a word; quote it if it is meant"
@@ -102,7 +126,7 @@ def _mark(node: yaml.Node, source: str) -> Mark:
 
 def _yaml_message(error: Exception, source: str) -> str:
     mark = getattr(error, "problem_mark", None)
-    problem = getattr(error, "problem", None) or str(error)
+    problem = getattr(error, "problem", None) or f"a value that cannot be read: {error}"
     return f"{source}:{mark.line + 1}:{mark.column + 1}: {problem}" if mark else f"{source}: {problem}"
 
 
