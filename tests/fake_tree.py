@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
+from imgfix.change import Copy, Edit, Link, Remove, WriteFile
 from imgfix.errors import GuestError
 from imgfix.tree import Entry, Kind
 
@@ -85,6 +86,34 @@ class FakeTree:
             return ()
         here = path.rstrip("/") + "/"
         return tuple(sorted(p[len(here) :] for p in self._entries if _is_child(p, here)))
+
+    def edited(self, edits: Iterable[Edit]) -> FakeTree:
+        """Return the tree in which `edits`, a plan's, were carried out one by one, as on a guest.
+
+        Raises AssertionError where a guest would do something else than the plan says: write through a link.
+        """
+        done = FakeTree(self._entries)
+        for edit in edits:
+            done._do(edit)
+        return done
+
+    def _do(self, edit: Edit) -> None:
+        old = self._entries.get(edit.path)
+        match edit:
+            case WriteFile(path, content, _, mode):
+                assert old is None or old.kind is Kind.FILE, f"{path} is a {old.kind.value}"
+                kept = old or FakeEntry(mode=mode)
+                self._add(path, replace(kept, content=content))
+            case Remove(path):
+                gone = [p for p in self._entries if p == path or p.startswith(path + "/")]
+                assert gone, f"{path} is not there to be removed"
+                for name in gone:
+                    del self._entries[name]
+            case Link(path, target):
+                assert old is None or old.kind is not Kind.DIRECTORY, f"{path} is a folder"
+                self._add(path, link(target))
+            case Copy(source, path):
+                self._add(path, self._entries[source])
 
 
 def _is_child(path: str, here: str) -> bool:

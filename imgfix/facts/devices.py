@@ -13,7 +13,9 @@ _FIRST_DISK = re.compile(r"/dev/(?:(?:sd|hd|vd|xvd)a|(?:nvme0n1|mmcblk0|cciss/c0
 
 #: Any disk partition name, to tell "on another disk" from "not a disk name at all".
 _ANY_DISK = re.compile(
-    r"/dev/(?:(?:sd|hd|vd|xvd)[a-z]+\d*|(?:nvme\d+n\d+|mmcblk\d+|cciss/c\d+d\d+)(?:p\d+)?)"
+    r"/dev/(?:(?:sd|hd|vd|xvd)[a-z]+\d*|(?:nvme\d+n\d+|mmcblk\d+|cciss/c\d+d\d+)(?:p\d+)?"
+    # Serial numbers and bus addresses are the controller's too; those of volumes (dm-, lvm-, md-) are not.
+    r"|disk/by-path/.+|disk/by-id/(?!dm-|lvm-|md-).+)"
 )
 
 _TAGS: dict[str, Callable[[Filesystem], str]] = {

@@ -77,7 +77,7 @@ def _configure(settings: Settings, tree: Tree) -> Iterator[Decision]:
     )
     yield written(tree, DATASOURCE, _datasource(settings), reason="Azure is the only datasource")
     yield from _overriders(tree)
-    yield _output(tree, settings)
+    yield from _output(tree, settings)
     if settings.locale is not None:
         locale = f"# imgfix: cloud-init's default fails where it is not generated\nlocale: {_locale(tree, settings)}\n"
         yield written(tree, LOCALE, locale, reason="a locale that the guest has")
@@ -100,7 +100,7 @@ def _overriders(tree: Tree) -> Iterator[Decision]:
         if path <= DATASOURCE or not files.is_file(tree, path):
             continue
         with parsing(path):
-            keys = set(cloudcfg.top_level(files.read_text(tree, path)))
+            keys = {str(key) for key in cloudcfg.top_level(files.read_text(tree, path))}
         if not keys & {"datasource_list", "datasource"}:
             continue
         if keys <= {"datasource_list", "datasource"}:
@@ -112,26 +112,38 @@ def _overriders(tree: Tree) -> Iterator[Decision]:
             )
 
 
-def _output(tree: Tree, settings: Settings) -> Decision:
+def _output(tree: Tree, settings: Settings) -> Iterator[Decision]:
     """cloud-init takes `output` from the last file that has it; Debian's 05_logging.cfg has it already."""
     line = f"output: {{all: {json.dumps(settings.output)}}}\n"
-    found: object = None
-    for path in (CONFIG, *(p for p in files.glob(tree, DROPINS) if p != OUTPUT)):
-        if files.is_file(tree, path):
-            with parsing(path):
-                found = cloudcfg.top_level(files.read_text(tree, path)).get("output", found)
-    if found == {"all": settings.output}:
-        return Noop(f"cloud-init's output goes to {settings.output!r}")
     reason = "cloud-init's output goes to a log"
-    if found is None:
-        return edited(
+    last, found = _last_output(tree)
+    if last is not None and last > OUTPUT and found != {"all": settings.output}:
+        yield Advice(f"{last}: its output overrides the log of cloud-init's output that Azure expects")
+    elif found == {"all": settings.output}:
+        yield Noop(f"cloud-init's output goes to {settings.output!r}")
+    elif last is None:
+        yield edited(
             tree,
             LOGGING,
             lambda t: t + ("" if not t or t.endswith("\n") else "\n") + line,
             reason=reason,
             settled="",
         )
-    return written(tree, OUTPUT, line, reason=reason)
+    else:
+        yield written(tree, OUTPUT, line, reason=reason)
+
+
+def _last_output(tree: Tree) -> tuple[str | None, object]:
+    """Return the last file that sets `output`, and what to."""
+    last: str | None = None
+    value: object = None
+    for path in (CONFIG, *files.glob(tree, DROPINS)):
+        if files.is_file(tree, path):
+            with parsing(path):
+                data = cloudcfg.top_level(files.read_text(tree, path))
+            if data.get("output") is not None:
+                last, value = path, data["output"]
+    return last, value
 
 
 def _locale(tree: Tree, settings: Settings) -> str:

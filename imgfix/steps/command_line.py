@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,9 @@ _SETTLED = "its kernel command line is as wanted"
 #: GRUB's defaults: the first goes on every entry, the others on some, behind it (util/grub.d/10_linux.in).
 _MAIN = "GRUB_CMDLINE_LINUX"
 _OTHERS = ("GRUB_CMDLINE_LINUX_DEFAULT", "GRUB_CMDLINE_LINUX_RECOVERY")
+
+#: With these set to true, grub-mkconfig writes root=/dev/sda1 (util/grub.d/10_linux.in, grub-mkconfig.in).
+_DISK_NAMES = ("GRUB_DISABLE_LINUX_UUID", "GRUB_DISABLE_UUID")
 
 #: Kernels before these need numa=off on large VMs: upstream, and Red Hat's backport (RHEL 6.6).
 #: https://learn.microsoft.com/azure/virtual-machines/linux/create-upload-generic
@@ -54,8 +58,19 @@ class Wanted:
 
     def problems(self, cmdline: str) -> tuple[str, ...]:
         """Return in words what is wrong with a whole command line; empty if nothing is."""
-        found = kernel_args.missing(cmdline, self.add, self.remove)
+        found = kernel_args.missing(self._in_force(cmdline), self.add, self.remove)
         return found if self._by_uuid(cmdline) == cmdline else (*found, "root= is a disk name")
+
+    def _in_force(self, cmdline: str) -> str:
+        """Return `cmdline` without the values that a later one overrides: a generated line may have both,
+        one from GRUB_CMDLINE_LINUX and one from GRUB_CMDLINE_LINUX_DEFAULT or a drop-in behind it.
+        """
+        single = {_key(arg) for arg in self.add if "=" in arg and not _adds_up(_key(arg))}
+        kept: dict[str, str] = {}
+        for arg in reversed(kernel_args.split(cmdline)):
+            console = arg.split(",", 1)[0] if _key(arg) == "console" else arg
+            kept.setdefault(_key(arg) if _key(arg) in single else console, arg)
+        return " ".join(reversed(kept.values()))
 
     def _by_uuid(self, cmdline: str) -> str:
         for arg in kernel_args.split(cmdline):
@@ -103,15 +118,35 @@ def edits(tree: Tree, want: Wanted) -> Iterator[Decision]:
 def _defaults(text: str, want: Wanted, always: bool) -> str:
     for name in _OTHERS:
         text = shellvars.map_value(text, name, want.part)
-    value = shellvars.get(text, _MAIN)
-    if value is None:
+    for name in _DISK_NAMES:
+        text = shellvars.map_value(text, name, lambda value: "false" if value == "true" else value)
+    mine = [one for one in shellvars.assignments(text) if one.name == _MAIN]
+    if not mine:
         return shellvars.set_value(text, _MAIN, want.main("")) if always else text
-    return shellvars.map_value(text, _MAIN, want.main)
+    if any(one.append for one in mine):
+        # What several lines add up to is looked at as a whole.
+        edit = want.main if always or not (mine[0].append or _refers(mine[0].value)) else want.part
+        return shellvars.set_value(text, _MAIN, edit(shellvars.get(text, _MAIN) or ""))
+    return shellvars.map_value(text, _MAIN, lambda value: (want.part if _refers(value) else want.main)(value))
+
+
+def _refers(value: str) -> bool:
+    """Tell whether a value of GRUB_CMDLINE_LINUX extends what it was before."""
+    return re.search(rf"\$(?:{_MAIN}\b|\{{{_MAIN}\b)", value) is not None
 
 
 def _entry(text: str, want: Wanted) -> str:
     # With $kernelopts the rest of the line stands in grubenv (EL 8).
     return bls.map_options(text, want.part if "$kernelopts" in bls.options(text) else want.main)
+
+
+def lacks_kernelopts(tree: Tree) -> bool:
+    """Tell whether BLS entries use $kernelopts and no grubenv has it: grub.cfg's own fallback counts then."""
+    entries = (path for path in files.glob(tree, BLS_ENTRIES) if files.is_file(tree, path))
+    if not any("$kernelopts" in bls.options(files.read_text(tree, path)) for path in entries):
+        return False
+    blocks = (files.read(tree, path) for path in GRUBENVS if files.is_file(tree, path))
+    return not any("kernelopts" in grubenv.parse(block) for block in blocks)
 
 
 def _lines(text: str, want: Wanted) -> str:
@@ -131,6 +166,10 @@ def _environment(tree: Tree, path: str, want: Wanted) -> Decision:
         if new == old:
             return Noop(f"{path}: {_SETTLED}")
         return WriteFile(path, grubenv.set_value(block, "kernelopts", new), _REASON)
+
+
+def _adds_up(key: str) -> bool:
+    return any(fnmatch.fnmatchcase(key, pattern) for pattern in kernel_args.MULTI_VALUED)
 
 
 def _key(arg: str) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from imgfix import tree as files
 from imgfix.change import Decision, Noop, Remove, WriteFile
 from imgfix.errors import GuestError, ParseError
-from imgfix.tree import Tree
+from imgfix.tree import Entry, Tree
 
 
 def edited(tree: Tree, path: str, edit: Callable[[str], str], *, reason: str, settled: str) -> Decision:
@@ -33,12 +34,22 @@ def written(tree: Tree, path: str, text: str, *, reason: str, mode: int = 0o644)
 
 
 def removed(tree: Tree, patterns: Sequence[str], *, reason: str) -> Iterator[Decision]:
-    """Decide to remove everything that matches the glob `patterns`; one Noop if nothing does."""
+    """Decide to remove everything that matches the glob `patterns`; one Noop if nothing does.
+
+    What is reached twice, by a link (/var/mail) or through a removed folder, goes once.
+    """
     found = list(dict.fromkeys(path for pattern in patterns for path in files.glob(tree, pattern)))
     for path in found:
-        yield Remove(path, reason)
+        if unfollowed(tree, path) is not None:
+            yield Remove(path, reason)
     if not found:
         yield Noop(f"{reason}: nothing of the kind")
+
+
+def unfollowed(tree: Tree, path: str) -> Entry | None:
+    """Return the entry at `path` itself, links followed on the way to it but not at its end; None without."""
+    folder, name = posixpath.split(path)
+    return tree.lstat(posixpath.join(files.resolve(tree, folder), name))
 
 
 @contextmanager

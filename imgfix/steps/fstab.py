@@ -28,7 +28,10 @@ class Fstab:
         if not profile.fstab.by_uuid:
             yield Noop("the profile keeps disk names")
             return
-        for path in (p for p in (FSTAB, CRYPTTAB) if files.is_file(tree, p)):
+        found = [path for path in (FSTAB, CRYPTTAB) if files.is_file(tree, path)]
+        if not found:
+            yield Noop(f"no {FSTAB} and no {CRYPTTAB}")
+        for path in found:
             text = files.read_text(tree, path)
             with parsing(path):
                 specs = _fstab_specs(text) if path == FSTAB else _crypttab_specs(text)
@@ -43,7 +46,8 @@ class Fstab:
             )
             for spec in specs:
                 if devices.names_disk(spec) and spec not in mapping:
-                    yield Advice(f"{path}: {spec} is not on this disk; its name may change on Azure")
+                    what = "has no UUID" if devices.find(spec, facts.storage) else "is not on this disk"
+                    yield Advice(f"{path}: {spec} {what}; its name may change on Azure")
 
 
 def _fstab_specs(text: str) -> list[str]:

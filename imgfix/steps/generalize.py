@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import re
 from collections.abc import Iterator
 
@@ -10,13 +11,14 @@ from imgfix.change import Decision, Noop, Remove, WriteFile
 from imgfix.facts.model import Facts
 from imgfix.profile import Generalize as Settings
 from imgfix.profile import Profile
-from imgfix.steps.edit import parsing, removed, written
-from imgfix.textedit import accounts
+from imgfix.steps.edit import edited, parsing, removed, unfollowed, written
+from imgfix.textedit import accounts, hosts
 from imgfix.tree import Kind, Tree
 
 MACHINE_ID = "/etc/machine-id"
 DBUS_ID = "/var/lib/dbus/machine-id"
 HOSTNAME = "/etc/hostname"
+HOSTS = "/etc/hosts"
 PASSWD = "/etc/passwd"
 
 #: From this release on systemd takes "uninitialized" for a first boot; before, only an empty file is.
@@ -42,21 +44,38 @@ class Generalize:
         if settings.machine_id:
             yield from _machine_id(tree, facts)
         if settings.hostname is not None:
+            yield from _hosts(tree)
             yield written(
                 tree, HOSTNAME, f"{settings.hostname}\n", reason="the host name comes with provisioning"
             )
 
 
+def _hosts(tree: Tree) -> Iterator[Decision]:
+    """Take the old machine's name out of /etc/hosts, where installers put it beside 127.0.1.1."""
+    if not files.is_file(tree, HOSTNAME) or not files.is_file(tree, HOSTS):
+        return
+    lines = [line.strip() for line in files.read_text(tree, HOSTNAME).splitlines()]
+    name = next((line for line in lines if line and not line.startswith("#")), "localhost")
+    if name.split(".")[0].lower() != "localhost":
+        yield edited(
+            tree,
+            HOSTS,
+            lambda text: hosts.without_host(text, name),
+            reason=f"{name} is the old machine's name",
+            settled=f"does not name {name}",
+        )
+
+
 def _emptied(tree: Tree, settings: Settings) -> Iterator[Decision]:
     paths = dict.fromkeys(path for pattern in settings.empty for path in files.glob(tree, pattern))
     for path in paths:
-        entry = tree.lstat(files.resolve(tree, path))
+        entry = unfollowed(tree, path)  # a log that is a link leads to no log of the profile's
         if entry is not None and entry.kind is Kind.FILE and entry.size:
             yield WriteFile(path, b"", "a log of the old machine")
 
 
 def _histories(tree: Tree, settings: Settings) -> Iterator[Decision]:
-    patterns = [f"{home}/{name}" for home in homes(tree) for name in settings.user_files]
+    patterns = [f"{glob.escape(home)}/{name}" for home in homes(tree) for name in settings.user_files]
     yield from removed(tree, patterns, reason="a user's history")
 
 
@@ -77,6 +96,6 @@ def _machine_id(tree: Tree, facts: Facts) -> Iterator[Decision]:
     text = "uninitialized\n" if release and int(release[0]) >= _UNINITIALIZED else ""
     if files.is_file(tree, MACHINE_ID):
         yield written(tree, MACHINE_ID, text, reason="each VM makes its own machine id", mode=0o444)
-    entry = tree.lstat(DBUS_ID)
+    entry = unfollowed(tree, DBUS_ID)
     if entry is not None and entry.kind is Kind.FILE:
         yield Remove(DBUS_ID, "D-Bus takes the machine id from /etc")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from imgfix import tree as files
@@ -17,6 +18,9 @@ from imgfix.tree import Tree
 
 _CONFIGS = ("/boot/grub2/grub.cfg", "/boot/grub/grub.cfg")
 _GENERATORS = ("/usr/sbin/grub2-mkconfig", "/usr/sbin/grub-mkconfig", "/usr/bin/grub-mkconfig")
+
+#: EL 8: what BLS entries get where grubenv has no kernelopts (10_linux of Red Hat's grub2).
+_KERNELOPTS = re.compile(r'^[ \t]*set kernelopts="([^"]*)"', re.MULTILINE)
 
 #: os-prober would add the systems of other disks, and leaves device-mapper maps behind (RHBZ#2003503).
 _ENVIRONMENT = ("env", "GRUB_DISABLE_OS_PROBER=true")
@@ -48,9 +52,13 @@ def _problems(tree: Tree, path: str, facts: Facts, want: command_line.Wanted) ->
     Entries of anything but the installed kernels (memtest, other systems) are none of our business, and
     entries that come from BLS files are edited there.
     """
+    text = files.read_text(tree, path)
+    fallback = _KERNELOPTS.search(text)
+    if fallback and command_line.lacks_kernelopts(tree) and (problems := want.problems(fallback[1])):
+        return f"{path}: its kernelopts: {', '.join(problems)}"
     kernels = {kernel.image.rpartition("/")[2] for kernel in facts.kernels}
     with parsing(path):
-        for line in grubcfg.linux_lines(files.read_text(tree, path)):
+        for line in grubcfg.linux_lines(text):
             problems = want.problems(line.args) if line.kernel.rpartition("/")[2] in kernels else ()
             if problems:
                 return f"{path}:{line.line}: {', '.join(problems)}"

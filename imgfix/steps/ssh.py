@@ -42,7 +42,7 @@ class Ssh:
         if re.search(r"sshd?-keygen|sshd-gen-keys", text):
             yield Noop(f"{name} makes missing host keys by itself")
             return
-        checks = re.findall(r"^ExecStartPre=(.+)$", text, re.MULTILINE)
+        checks = _commands(text)
         # An empty assignment drops the unit's own commands (systemd.service(5)); they come again, behind ours.
         lines = [
             "[Service]",
@@ -58,3 +58,12 @@ class Ssh:
             + "\n",
             reason="missing host keys are made when the SSH server starts",
         )
+
+
+def _commands(unit: str) -> list[str]:
+    """Return the unit's ExecStartPre commands in force: lines continued, an empty value resets."""
+    found: list[str] = []
+    for line in re.sub(r"\\\r?\n", " ", unit).splitlines():
+        if match := re.match(r"[ \t]*ExecStartPre[ \t]*=(.*)", line):
+            found = [*found, " ".join(match[1].split())] if match[1].strip() else []
+    return found

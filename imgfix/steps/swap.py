@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterator
 
 from imgfix import tree as files
-from imgfix.change import Decision, Noop, Remove, RemoveSwapDevice, WriteFile
+from imgfix.change import Decision, Noop, Remove, RemoveSwapDevice
 from imgfix.facts import devices
 from imgfix.facts.model import Facts
 from imgfix.profile import Profile
@@ -16,6 +17,8 @@ from imgfix.tree import Tree
 FSTAB = "/etc/fstab"
 CRYPTTAB = "/etc/crypttab"
 RESUME = "/etc/initramfs-tools/conf.d/resume"
+#: Sourced in this order; the last RESUME counts (initramfs.conf(5)).
+_RESUMES = ("/etc/initramfs-tools/initramfs.conf", "/etc/initramfs-tools/conf.d/*")
 
 #: Swap files by the names that installers and waagent give them; any other is found by fstab.
 _KNOWN_FILES = ("/swapfile", "/swap.img", "/swap/swapfile", "/mnt/resource/swapfile")
@@ -24,6 +27,7 @@ _UNITS = (
     "/etc/systemd/system/*.wants/*.swap",
     "/etc/systemd/system/*.requires/*.swap",
 )
+_MAPPER = "/dev/mapper/"
 _REASON = "no swap on the OS disk"
 
 
@@ -67,6 +71,7 @@ class Swap:
 
 
 def _references(tree: Tree) -> Iterator[Decision]:
+    encrypted = {e.spec.removeprefix(_MAPPER) for e in _swaps_in_fstab(tree) if e.spec.startswith(_MAPPER)}
     if files.is_file(tree, FSTAB):
         yield edited(
             tree,
@@ -79,32 +84,45 @@ def _references(tree: Tree) -> Iterator[Decision]:
         yield edited(
             tree,
             CRYPTTAB,
-            lambda text: crypttab.remove(text, lambda e: "swap" in e.options),
+            lambda text: crypttab.remove(text, lambda e: "swap" in e.options or e.name in encrypted),
             reason=_REASON,
             settled="names no swap",
         )
     for pattern in _UNITS:
         for path in files.glob(tree, pattern):
-            yield Remove(path, f"{_REASON}: systemd unit")
-    if files.is_file(tree, RESUME):
-        yield _no_resume(tree)
+            if not devices.is_zram(_device_of(path)):
+                yield Remove(path, f"{_REASON}: systemd unit")
+    for path in (p for pattern in _RESUMES for p in files.glob(tree, pattern) if files.is_file(tree, p)):
+        yield from _no_resume(tree, path)
 
 
-def _no_resume(tree: Tree) -> Decision:
-    """initramfs-tools waits for the device that this file names; `none` ends the search."""
-    text = files.read_text(tree, RESUME)
-    with parsing(RESUME):
-        if shellvars.get(text, "RESUME") == "none":
-            return Noop(f"{RESUME}: names no swap")
-        return WriteFile(
-            RESUME, shellvars.set_value(text, "RESUME", "none").encode(), f"{_REASON}: nothing to resume"
+def _device_of(unit: str) -> str:
+    """Return the device that a swap unit is named after: dev-zram0.swap is for /dev/zram0 (systemd.swap(5))."""
+    return "/" + posixpath.basename(unit).removesuffix(".swap").replace("-", "/")
+
+
+def _no_resume(tree: Tree, path: str) -> Iterator[Decision]:
+    """initramfs-tools waits for the device that RESUME names; `none` ends the search, also for `auto`."""
+    with parsing(path):
+        value = shellvars.get(files.read_text(tree, path), "RESUME")
+    if value is not None or path == RESUME:
+        yield edited(
+            tree,
+            path,
+            lambda text: shellvars.set_value(text, "RESUME", "none"),
+            reason=f"{_REASON}: nothing to resume",
+            settled="names no swap",
         )
 
 
-def _files_in_fstab(tree: Tree) -> list[str]:
+def _swaps_in_fstab(tree: Tree) -> list[fstab.Entry]:
     if not files.is_file(tree, FSTAB):
         return []
     with parsing(FSTAB):
         lines = fstab.parse(files.read_text(tree, FSTAB))
-    specs = [line.entry.spec for line in lines if line.entry and line.entry.vfstype == "swap"]
+    return [line.entry for line in lines if line.entry and line.entry.vfstype == "swap"]
+
+
+def _files_in_fstab(tree: Tree) -> list[str]:
+    specs = [entry.spec for entry in _swaps_in_fstab(tree)]
     return [s for s in specs if s.startswith("/") and not s.startswith("/dev/") and files.is_file(tree, s)]

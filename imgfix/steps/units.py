@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from imgfix import tree as files
 from imgfix.change import Decision, Link, Noop, Remove
-from imgfix.steps.edit import parsing
+from imgfix.steps.edit import parsing, unfollowed
 from imgfix.textedit import unit as units
 from imgfix.tree import Kind, Tree
 
@@ -24,7 +24,7 @@ def find(tree: Tree, names: Sequence[str]) -> tuple[str, str] | None:
     for name in names:
         for folder in FOLDERS:
             path = f"{folder}/{template(name)}"
-            if files.is_file(tree, path) and not _is_link_to(tree, path, "/dev/null"):
+            if files.is_file(tree, path) and not _masks(tree, path):
                 return name, path
     return None
 
@@ -39,9 +39,9 @@ def enabled(
     tree: Tree, name: str, path: str, reason: str, *, wanted_by: Sequence[str] = ()
 ) -> Iterator[Decision]:
     """Decide what starts the unit `name` (file `path`) at boot; `wanted_by` stands in for its [Install]."""
-    mask = f"{ADMIN}/{name}"
-    if _is_link_to(tree, mask, "/dev/null"):
-        yield Remove(mask, f"{reason}: it was masked")
+    for mask in dict.fromkeys((f"{ADMIN}/{name}", f"{ADMIN}/{template(name)}")):
+        if _masks(tree, mask):
+            yield Remove(mask, f"{reason}: it was masked")
     with parsing(path):
         install = units.install_section(files.read_text(tree, path))
     targets = [f"{t}.wants" for t in (wanted_by or install.wanted_by)] + [
@@ -60,9 +60,17 @@ def enabled(
 
 
 def _is_there(tree: Tree, target: str, name: str) -> bool:
-    return any(tree.lstat(files.resolve(tree, f"{folder}/{target}") + f"/{name}") for folder in FOLDERS)
+    """Tell whether `target` (a .wants folder) pulls the unit in; the first folder that names it decides."""
+    places = (f"{folder}/{target}/{name}" for folder in FOLDERS)
+    found = next((path for path in places if unfollowed(tree, path) is not None), None)
+    return found is not None and not _masks(tree, found)
 
 
-def _is_link_to(tree: Tree, path: str, target: str) -> bool:
-    entry = tree.lstat(posixpath.join(files.resolve(tree, posixpath.dirname(path)), posixpath.basename(path)))
-    return entry is not None and entry.kind is Kind.LINK and entry.target == target
+def _masks(tree: Tree, path: str) -> bool:
+    """Tell whether the file at `path` masks a unit: a link to /dev/null, or empty (systemd.unit(5))."""
+    entry = unfollowed(tree, path)
+    if entry is None or entry.kind is Kind.DIRECTORY:
+        return False
+    if entry.kind is Kind.LINK:
+        return files.resolve(tree, path) == "/dev/null"
+    return entry.size == 0

@@ -1,0 +1,294 @@
+"""Cases of steps as YAML: a guest, the step's expected decisions, and what a guest is like when they are done.
+
+See tests/cases/README.md for the format.
+"""
+
+from __future__ import annotations
+
+import base64
+import difflib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from imgfix import profile_load
+from imgfix.change import (
+    Advice,
+    Copy,
+    Decision,
+    InstallPackages,
+    Link,
+    Noop,
+    Rebuild,
+    RebuildKind,
+    Remove,
+    RemoveSwapDevice,
+    WriteFile,
+)
+from imgfix.facts.model import (
+    Distro,
+    DriverState,
+    Facts,
+    Filesystem,
+    InitramfsFacts,
+    Kernel,
+    LogicalVolume,
+    Package,
+    Storage,
+)
+from imgfix.plan import Plan
+from imgfix.profile import Profile
+from imgfix.tree import Kind
+from tests import mkconfig
+from tests.fake_tree import FakeEntry, FakeTree
+
+FOLDER = Path(__file__).parent / "cases"
+
+Data = Mapping[str, Any]
+
+_KEYS = {"about", "profile", "settings", "facts", "files", "expect", "noops", "error", "regenerated"}
+_DRIVERS = ("hv_vmbus", "hv_storvsc", "hv_netvsc")
+_MIB = 1 << 20
+
+#: What a guest of each family is like unless the case says otherwise.
+_RELEASES = {"debian": "6.1.0-18-amd64", "rhel": "5.14.0-427.13.1.el9_4.x86_64"}
+_IMAGES = {"debian": "/boot/initrd.img-{}", "rhel": "/boot/initramfs-{}.img"}
+_VERSIONS = {"debian": "12", "rhel": "9.4"}
+_ROOT = {"device": "/dev/sda1", "type": "ext4", "uuid": "0a3407de-014b-458b-b5c1-848e92a327a3", "at": "/"}
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One case: `expect` are the changes and advice in order, `noops` parts of reasons, `error` of a message."""
+
+    profile: Profile
+    facts: Facts
+    tree: FakeTree
+    expect: tuple[Data, ...]
+    noops: tuple[str, ...]
+    error: tuple[str, ...]
+    regenerated: str | None
+
+
+def paths() -> tuple[Path, ...]:
+    """Return the files of all cases."""
+    return tuple(sorted(FOLDER.rglob("*.yaml")))
+
+
+def read(path: Path, scratch: Path) -> Case:
+    """Read a case; `scratch` takes the profile if it is written in the case."""
+    data: Data = yaml.load(path.read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    assert set(data) <= _KEYS, f"unknown keys: {sorted(set(data) - _KEYS)}"
+    profile = _profile(data.get("profile", "debian"), data.get("settings", ()), scratch)
+    facts = data.get("facts", {})
+    family = facts.get("family") or (profile.match.family if profile.match else "debian")
+    return Case(
+        profile=profile,
+        facts=_facts(facts, family),
+        tree=FakeTree({path: _entry(value) for path, value in data.get("files", {}).items()}),
+        expect=tuple(data.get("expect", ())),
+        noops=tuple(data.get("noops", ())),
+        error=tuple(data.get("error", ())),
+        regenerated=data.get("regenerated"),
+    )
+
+
+def _profile(wanted: str | Data, settings: Sequence[str], scratch: Path) -> Profile:
+    if isinstance(wanted, str):
+        return profile_load.load(wanted, settings)
+    path = scratch / "case.yaml"
+    path.write_text(yaml.safe_dump(dict(wanted), sort_keys=False))
+    return profile_load.load(str(path), settings)
+
+
+def _entry(value: str | Data) -> FakeEntry:
+    if isinstance(value, str):
+        return FakeEntry(value)
+    data = dict(value)
+    owner = {"mode": data.pop("mode", None), "uid": data.pop("uid", 0), "gid": data.pop("gid", 0)}
+    match data:
+        case {"link": target, **rest}:
+            found = FakeEntry(kind=Kind.LINK, target=target, **owner)
+        case {"folder": None, **rest}:
+            found = FakeEntry(kind=Kind.DIRECTORY, **owner)
+        case {"device": None, **rest}:
+            found = FakeEntry(kind=Kind.OTHER, **owner)
+        case {"base64": content, **rest}:
+            found = FakeEntry(base64.b64decode(content), **owner)
+        case {"text": content, **rest}:
+            # An environment block is padded; nobody writes a thousand hashes into a case.
+            size = rest.pop("padded", 0)
+            found = FakeEntry(content + "#" * (size - len(content)), **owner)
+        case _:
+            raise AssertionError(f"no file: {value}")
+    assert not rest, f"unknown keys of a file: {rest}"
+    return found
+
+
+# -- facts
+
+
+def _facts(data: Data, family: str) -> Facts:
+    version = str(data.get("version", _VERSIONS[family]))
+    return Facts(
+        distro=Distro(family, (), version, f"{family} {version}", family),
+        kernels=tuple(_kernel(k, family) for k in data.get("kernels", [{}])),
+        packages=tuple(Package(name, str(v)) for name, v in data.get("packages", {}).items()),
+        storage=Storage(
+            scheme=data.get("scheme", "gpt"),
+            filesystems=tuple(_filesystem(f) for f in data.get("filesystems", [_ROOT])),
+            logical_volumes=tuple(_volume(v) for v in data.get("volumes", ())),
+        ),
+    )
+
+
+def _kernel(data: Data, family: str) -> Kernel:
+    release = data.get("release", _RELEASES[family])
+    states = {
+        d: (
+            DriverState.BUILTIN
+            if d in data.get("builtin", ())
+            else DriverState.MISSING
+            if d in data.get("missing", ())
+            else DriverState.MODULE
+        )
+        for d in _DRIVERS
+    }
+    image = data.get("initramfs", {})
+    return Kernel(
+        release=release,
+        image=data.get("image", f"/boot/vmlinuz-{release}"),
+        initramfs=None if image is None else _initramfs(image, _IMAGES[family].format(release)),
+        drivers=tuple(states.items()),
+        modules_dep=data.get("modules_dep", True),
+    )
+
+
+def _initramfs(data: Data, path: str) -> InitramfsFacts:
+    return InitramfsFacts(
+        path=data.get("path", path),
+        size=data.get("mib", 30) * _MIB,
+        compression="zstd",
+        modules=frozenset(data.get("holds", _DRIVERS)),
+        hooks=tuple(data.get("hooks", {}).items()),
+    )
+
+
+def _filesystem(data: Data) -> Filesystem:
+    number = re.fullmatch(r"/dev/sda(\d+)", data["device"])
+    return Filesystem(
+        device=data["device"],
+        fstype=data.get("type", "ext4"),
+        uuid=data.get("uuid", ""),
+        label=data.get("label", ""),
+        size=1024 * _MIB,
+        partition=int(number[1]) if number else None,
+        mountpoint=data.get("at"),
+        free=data["free"] * _MIB if "free" in data else None,
+    )
+
+
+def _volume(name: str) -> LogicalVolume:
+    vg, _, lv = name.partition("/")
+    return LogicalVolume(vg, lv, f"/dev/{name}")
+
+
+# -- expectations
+
+
+def differences(case: Case, plan: Plan) -> list[str]:
+    """Return in words where `plan` is not what the case expects."""
+    found = [i.decision for i in plan.items if not isinstance(i.decision, Noop)]
+    reasons = [i.decision.reason for i in plan.items if isinstance(i.decision, Noop)]
+    problems = [f"no Noop says {part!r}: {reasons}" for part in case.noops if part not in "\n".join(reasons)]
+    if [_named(d) for d in found] != [_head(e) for e in case.expect]:
+        lines = difflib.ndiff([str(_head(e)) for e in case.expect], [str(_named(d)) for d in found])
+        return [*problems, "the decisions (- expected, + planned):", *lines]
+    for decision, wanted in zip(found, case.expect, strict=True):
+        if isinstance(decision, WriteFile):
+            problems += _content_differences(case, decision, wanted)
+    return problems
+
+
+def _head(wanted: Data) -> dict[str, Any]:
+    return {k: v for k, v in wanted.items() if k not in ("content", "added", "removed", "mode")}
+
+
+def _named(decision: Decision) -> dict[str, Any]:
+    """Return a decision as a case writes it, without a file's content."""
+    match decision:
+        case WriteFile(path):
+            return {"write": path}
+        case Remove(path):
+            return {"remove": path}
+        case Link(path, target):
+            return {"link": path, "to": target}
+        case Copy(source, path):
+            return {"copy": source, "to": path}
+        case RemoveSwapDevice(device, partition, volume):
+            return {"swap": device, **({"volume": True} if volume else {"partition": partition})}
+        case InstallPackages(manager, packages):
+            return {"install": list(packages), "with": manager}
+        case Rebuild(kind, target, commands):
+            return {"rebuild": kind.value, "of": target, "by": [" ".join(c) for c in commands]}
+        case Advice(text):
+            return {"advice": text}
+        case Noop(reason):
+            return {"noop": reason}
+
+
+def _content_differences(case: Case, decision: WriteFile, wanted: Data) -> Iterable[str]:
+    path = decision.path
+    if "mode" in wanted and decision.mode != wanted["mode"]:
+        yield f"{path}: mode {decision.mode:o}, expected {wanted['mode']:o}"
+    text = decision.content.decode("utf-8", "surrogateescape")
+    if "content" in wanted:
+        if text != wanted["content"]:
+            yield f"{path} differs:\n" + "\n".join(
+                difflib.ndiff(wanted["content"].split("\n"), text.split("\n"))
+            )
+        return
+    assert {"added", "removed"} & set(wanted), f"{path}: the case expects neither content nor lines"
+    entry = case.tree.lstat(path)
+    old = case.tree.read_file(path).decode("utf-8", "surrogateescape") if entry else ""
+    lines = [line for line in difflib.ndiff(old.split("\n"), text.split("\n")) if line[0] in "+-"]
+    for key, sign in (("added", "+ "), ("removed", "- ")):
+        found = [line.removeprefix(sign).strip("#\n") for line in lines if line.startswith(sign)]
+        found = [line for line in found if line]
+        if found != list(wanted.get(key, ())):
+            yield f"{path}: lines {key}: {found}, expected {wanted.get(key, [])}"
+
+
+# -- what is so when it is done
+
+
+def done(case: Case, plan: Plan) -> tuple[Facts, FakeTree]:
+    """Carry `plan` out on the case's guest, its generators included."""
+    tree, facts = case.tree.edited(plan.edits), case.facts
+    for rebuild in plan.rebuilds:
+        if rebuild.kind is RebuildKind.GRUB_CONFIG:
+            made = case.regenerated or mkconfig.regenerated(tree, rebuild.target)
+            tree = tree.edited([WriteFile(rebuild.target, made.encode(), "")])
+        else:
+            facts = replace(facts, kernels=tuple(_rebuilt(k, rebuild) for k in facts.kernels))
+    gone = {swap.device for swap in plan.swap_devices}
+    storage = replace(
+        facts.storage,
+        filesystems=tuple(f for f in facts.storage.filesystems if f.device not in gone),
+        logical_volumes=tuple(v for v in facts.storage.logical_volumes if v.device not in gone),
+    )
+    installed = tuple(Package(name, "1") for install in plan.installs for name in install.packages)
+    return replace(facts, storage=storage, packages=(*facts.packages, *installed)), tree
+
+
+def _rebuilt(kernel: Kernel, rebuild: Rebuild) -> Kernel:
+    if rebuild.kind is RebuildKind.DEPMOD:
+        return replace(kernel, modules_dep=kernel.modules_dep or kernel.release == rebuild.target)
+    image = kernel.initramfs
+    if image is None or image.path != rebuild.target:
+        return kernel
+    return replace(kernel, initramfs=replace(image, modules=frozenset(_DRIVERS), hooks=()))

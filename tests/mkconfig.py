@@ -1,0 +1,36 @@
+"""What grub-mkconfig makes of a guest's defaults, as far as the kernel command line goes.
+
+After `linux_entry` in https://github.com/rhboot/grub2/blob/master/util/grub.d/10_linux.in: root= and ro, then
+GRUB_CMDLINE_LINUX, then GRUB_CMDLINE_LINUX_DEFAULT except in recovery entries.
+"""
+
+from __future__ import annotations
+
+import re
+
+from imgfix import tree as files
+from imgfix.textedit import grubcfg, shellvars
+from imgfix.textedit.grubcfg import LinuxLine
+from tests.fake_tree import FakeTree
+
+
+def regenerated(tree: FakeTree, path: str) -> str:
+    """Return grub.cfg at `path` with its kernel command lines made again from the defaults."""
+    values: dict[str, str] = {}
+    for source in ("/etc/default/grub", *files.glob(tree, "/etc/default/grub.d/*.cfg")):
+        if files.is_file(tree, source):
+            _run(files.read_text(tree, source), values)
+
+    def arguments(line: LinuxLine) -> str:
+        kept = [a for a in line.args.split() if a.startswith("root=") or a in ("ro", "single")]
+        last = "" if "single" in kept else values.get("GRUB_CMDLINE_LINUX_DEFAULT", "")
+        return " ".join([*kept, values.get("GRUB_CMDLINE_LINUX", ""), last])
+
+    return grubcfg.map_linux(files.read_text(tree, path), arguments)
+
+
+def _run(text: str, values: dict[str, str]) -> None:
+    """Take the assignments of a shell text in, variables expanded."""
+    for one in shellvars.assignments(text):
+        value = re.sub(r"\$\{?(\w+)\}?", lambda m: values.get(m[1], ""), one.value)
+        values[one.name] = values.get(one.name, "") + value if one.append else value
