@@ -31,15 +31,23 @@ _ENVIRONMENT = (
 )
 
 # libguestfs binds /dev, /proc and /sys into the guest, but not /run, and drops stderr on success and stdout on
-# failure. tmpfs on /run and /tmp keeps what generators leave there out of the image.
-_WRAPPER = """
+# failure. tmpfs on /run and /tmp keeps what generators leave there out of the image. In a PID namespace of its
+# own nothing outlives the command: a daemon that a maintainer script starts would keep the appliance busy and
+# the file systems mounted.
+_INSIDE = """
 mount -t tmpfs -o mode=0755 imgfix /run && mount -t tmpfs -o mode=1777 imgfix /tmp || exit 1
 mkdir /run/lock
 "$@" >/run/imgfix.out 2>&1 </dev/null
 code=$?
 tail -c %d /run/imgfix.out
 printf '\\n%%d' "$code"
-umount /tmp /run
+umount /tmp /run 2>/dev/null
+"""
+_WRAPPER = """
+if unshare --help 2>&1 | grep -q mount-proc; then
+  exec unshare --mount --pid --fork --mount-proc /bin/sh -c "$INSIDE" imgfix "$@"
+fi
+exec /bin/sh -c "$INSIDE" imgfix "$@"
 """
 
 
@@ -177,11 +185,21 @@ class Guest:
 
     def run(self, argv: tuple[str, ...]) -> CommandResult:
         """Run a command of the guest in a chroot inside the appliance; any status is returned, none raises."""
-        script = _WRAPPER % MAX_OUTPUT
+        inside = _INSIDE % MAX_OUTPUT
+        command = [
+            "env",
+            f"INSIDE={inside}",
+            "/bin/sh",
+            "-c",
+            _WRAPPER,
+            "imgfix",
+            "env",
+            "-i",
+            *_ENVIRONMENT,
+            *argv,
+        ]
         with self.changing(f"{argv[0]} cannot be run in the guest"):
-            answer: str = self._decoded(
-                "command", ["/bin/sh", "-c", script, "imgfix", "env", *_ENVIRONMENT, *argv]
-            )
+            answer = self._decoded("command", command)
         output, _, status = answer.rpartition("\n")
         if not status.isdigit():
             raise ApplyError(f"{argv[0]}: the guest's shell ended early: {answer.strip() or 'no output'}")

@@ -16,13 +16,13 @@ from imgfix.disk.vhd import fixed_footer
 from imgfix.disk.workcopy import WorkCopy
 from imgfix.errors import ApplyError, UsageError
 from imgfix.facts.model import Facts
-from imgfix.suits import require_suitable
 from imgfix.interrupt import Interrupts
 from imgfix.plan import Plan, build_plan
 from imgfix.profile import Profile
 from imgfix.progress import Progress
 from imgfix.session import Session, opened
 from imgfix.steps import PACKAGES, STEPS
+from imgfix.suits import require_suitable
 from imgfix.verify import require_settled
 
 

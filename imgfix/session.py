@@ -99,7 +99,7 @@ class Session:
         with _needed("swap cannot be removed from the disk"):
             self._appliance.call("umount_all")
             for swap in swaps:
-                self._appliance.call("zero_device", swap.device)
+                self._erase(swap.device)
                 if swap.volume:
                     self._appliance.call("lvremove", swap.device)
                 elif swap.partition is not None and self._may_delete(swap.partition):
@@ -111,6 +111,16 @@ class Session:
         volumes = tuple(v for v in self.storage.logical_volumes if v.device not in gone)
         self.storage = replace(self.storage, filesystems=left, logical_volumes=volumes)
         self.guest.forget()
+
+    def _erase(self, device: str) -> None:
+        """Make `device` read as zeros: by discarding, which also frees its blocks in the image, else by writing."""
+        try:
+            self._appliance.call("blkdiscard", device)
+            if self._appliance.call("blkdiscardzeroes", device):
+                return
+        except GuestfsError:
+            pass  # the host's file system cannot punch holes
+        self._appliance.call("zero_device", device)
 
     def _may_delete(self, partition: int) -> bool:
         """Deleting a logical partition renumbers those behind it; the erased space then just stays unused."""
