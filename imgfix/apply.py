@@ -66,7 +66,8 @@ def apply(plan: Plan, guest: Guest, say: Callable[[str], None]) -> None:
     for edit in plan.edits:
         _edit(edit, guest)
     for rebuild in plan.rebuilds:
-        say(f"rebuilding {rebuild.kind.value} {rebuild.target}: {rebuild.reason}")
+        why = rebuild.reason.removeprefix(rebuild.target).lstrip(": ")
+        say(f"rebuilding {rebuild.kind.value} {rebuild.target}: {why}")
         for argv in rebuild.commands:
             _check(rebuild, argv, guest.run(argv))
 

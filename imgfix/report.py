@@ -23,8 +23,8 @@ from imgfix.disk.size import describe as describe_size
 from imgfix.pipeline import Report
 from imgfix.plan import Plan
 
-#: More removals of one step than this are told as a number.
-_MANY = 4
+#: More decisions of one step than this, alike in kind and reason, are told as a number.
+_MANY = 3
 
 
 def summary(report: Report, seconds: dict[str, float]) -> RenderableType:
@@ -44,53 +44,55 @@ def summary(report: Report, seconds: dict[str, float]) -> RenderableType:
 
 
 def plan_table(plan: Plan) -> RenderableType:
-    """Return the plan as a table: step, what, why. Steps with nothing to do take one line."""
+    """Return the plan as a table: step, what and why. A step with nothing to do takes one line."""
     table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 1))
     table.add_column("step", style="bold", no_wrap=True)
+    table.add_column("verb", no_wrap=True)
     table.add_column("what", overflow="fold")
-    table.add_column("why", style="dim", overflow="fold")
     for step in dict.fromkeys(item.step for item in plan.items):
         decisions = [item.decision for item in plan.items if item.step == step]
-        rows = list(_rows(decisions))
-        for index, (what, why) in enumerate(rows):
-            table.add_row(step if index == 0 else "", what, why)
+        for index, (verb, what) in enumerate(_rows(decisions)):
+            table.add_row(step if index == 0 else "", verb, what)
     return table
 
 
 def _rows(decisions: list[Decision]) -> list[tuple[str, str]]:
-    changes = [d for d in decisions if not isinstance(d, Noop | Advice)]
-    removals = [d for d in changes if isinstance(d, Remove)]
-    rows = [_row(d) for d in changes if not (isinstance(d, Remove) and len(removals) > _MANY)]
-    if len(removals) > _MANY:
-        reasons = "; ".join(dict.fromkeys(d.reason for d in removals))
-        rows.append((f"[red]remove[/] {len(removals)} files and folders", safe(reasons)))
-    rows += [(f"[yellow]note[/] {safe(d.text)}", "") for d in decisions if isinstance(d, Advice)]
-    if not rows:
-        noops = [d.reason for d in decisions if isinstance(d, Noop)]
-        rows.append(
-            ("[green]nothing to do[/]", safe(noops[0]) if len(noops) == 1 else f"{len(noops)} checks")
-        )
+    noops = [d.reason for d in decisions if isinstance(d, Noop)]
+    told = [_row(d) for d in decisions if not isinstance(d, Noop)]
+    if not told:
+        return [
+            ("[green]fine[/]", f"[dim]{safe(noops[0]) if len(noops) == 1 else f'{len(noops)} checks'}[/]")
+        ]
+    rows: list[tuple[str, str]] = []
+    groups: dict[tuple[str, str], list[str]] = {}
+    for verb, what, why in told:
+        groups.setdefault((verb, why), []).append(what)
+    for (verb, why), things in groups.items():
+        names = things if len(things) <= _MANY else [f"{len(things)} files and folders"]
+        rows += [(verb, f"{name} [dim]{'- ' if name and why else ''}{why}[/]") for name in names]
     return rows
 
 
-def _row(decision: Decision) -> tuple[str, str]:
+def _row(decision: Decision) -> tuple[str, str, str]:
+    """Return verb, object and reason of a decision, as rich markup."""
     match decision:
-        case WriteFile(path, _, reason):
-            return f"[cyan]write[/] {safe(path)}", safe(reason)
+        case WriteFile(path, content, reason):
+            return ("[cyan]write[/]" if content else "[red]empty[/]", safe(path), safe(reason))
         case Remove(path, reason):
-            return f"[red]remove[/] {safe(path)}", safe(reason)
-        case Link(path, target, reason):
-            return f"[cyan]link[/] {safe(path)}", safe(reason)
-        case Copy(source, path, reason):
-            return f"[cyan]copy[/] {safe(source)} to {safe(path)}", safe(reason)
+            return ("[red]remove[/]", safe(path), safe(reason))
+        case Link(path, _, reason):
+            return ("[cyan]link[/]", safe(path), safe(reason))
+        case Copy(_, path, reason):
+            return ("[cyan]copy[/]", safe(path), safe(reason))
         case RemoveSwapDevice(device, _, _, reason):
-            return f"[red]delete[/] {safe(device)}", safe(reason)
+            return ("[red]delete[/]", safe(device), safe(reason))
         case InstallPackages(_, packages, reason):
-            return f"[cyan]install[/] {safe(', '.join(packages))}", safe(reason)
-        case Rebuild(kind, target, _, reason):
-            return f"[magenta]rebuild[/] {kind.value} {safe(target)}", safe(reason)
+            return ("[cyan]install[/]", safe(", ".join(packages)), safe(reason))
+        case Rebuild(_, target, _, reason):
+            # the reason of a rebuild begins with the file that it makes
+            return ("[magenta]rebuild[/]", safe(target), safe(reason.removeprefix(target).lstrip(": ")))
         case Noop(reason) | Advice(reason):
-            return "", safe(reason)
+            return ("[yellow]note[/]", safe(reason), "")
 
 
 def show(console: Console, report: Report, seconds: dict[str, float]) -> None:
