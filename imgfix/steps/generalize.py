@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import re
 from collections.abc import Iterator
 
 from imgfix import tree as files
@@ -20,10 +19,6 @@ DBUS_ID = "/var/lib/dbus/machine-id"
 HOSTNAME = "/etc/hostname"
 HOSTS = "/etc/hosts"
 PASSWD = "/etc/passwd"
-
-#: From this release on systemd takes "uninitialized" for a first boot; before, only an empty file is.
-#: https://www.freedesktop.org/software/systemd/man/machine-id.html#First%20Boot%20Semantics
-_UNINITIALIZED = 247
 
 
 class Generalize:
@@ -42,7 +37,7 @@ class Generalize:
         yield from _emptied(tree, settings)
         yield from _histories(tree, settings)
         if settings.machine_id:
-            yield from _machine_id(tree, facts)
+            yield from _machine_id(tree)
         if settings.hostname is not None:
             yield from _hosts(tree)
             yield written(
@@ -90,12 +85,15 @@ def homes(tree: Tree) -> list[str]:
     return [path for path in dict.fromkeys(paths) if path and files.is_dir(tree, path)]
 
 
-def _machine_id(tree: Tree, facts: Facts) -> Iterator[Decision]:
-    systemd = facts.package("systemd")
-    release = re.match(r"\d+", systemd.version) if systemd else None
-    text = "uninitialized\n" if release and int(release[0]) >= _UNINITIALIZED else ""
+def _machine_id(tree: Tree) -> Iterator[Decision]:
+    """An empty file: each VM makes its own id, and systemd does not take it for a first boot.
+
+    "uninitialized" (or no file) would: then systemd applies its presets to all units, which enables what the
+    admin had disabled, or on EL 10 drops what no preset names (warewulf/warewulf-node-images#86).
+    https://www.freedesktop.org/software/systemd/man/machine-id.html#First%20Boot%20Semantics
+    """
     if files.is_file(tree, MACHINE_ID):
-        yield written(tree, MACHINE_ID, text, reason="each VM makes its own machine id", mode=0o444)
+        yield written(tree, MACHINE_ID, "", reason="each VM makes its own machine id", mode=0o444)
     entry = unfollowed(tree, DBUS_ID)
     if entry is not None and entry.kind is Kind.FILE:
         yield Remove(DBUS_ID, "D-Bus takes the machine id from /etc")
