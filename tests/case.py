@@ -257,8 +257,8 @@ def _content_differences(case: Case, decision: WriteFile, wanted: Data) -> Itera
     old = case.tree.read_file(path).decode("utf-8", "surrogateescape") if entry else ""
     lines = [line for line in difflib.ndiff(old.split("\n"), text.split("\n")) if line[0] in "+-"]
     for key, sign in (("added", "+ "), ("removed", "- ")):
-        found = [line.removeprefix(sign).strip("#\n") for line in lines if line.startswith(sign)]
-        found = [line for line in found if line]
+        found = [line.removeprefix(sign) for line in lines if line.startswith(sign)]
+        found = [line for line in found if line.strip("#")]
         if found != list(wanted.get(key, ())):
             yield f"{path}: lines {key}: {found}, expected {wanted.get(key, [])}"
 

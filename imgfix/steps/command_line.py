@@ -123,11 +123,12 @@ def _defaults(text: str, want: Wanted, always: bool) -> str:
     mine = [one for one in shellvars.assignments(text) if one.name == _MAIN]
     if not mine:
         return shellvars.set_value(text, _MAIN, want.main("")) if always else text
-    if any(one.append for one in mine):
-        # What several lines add up to is looked at as a whole.
-        edit = want.main if always or not (mine[0].append or _refers(mine[0].value)) else want.part
-        return shellvars.set_value(text, _MAIN, edit(shellvars.get(text, _MAIN) or ""))
-    return shellvars.map_value(text, _MAIN, lambda value: (want.part if _refers(value) else want.main)(value))
+    # What only extends an earlier value needs nothing added that it does not override.
+    extends = {one.value for one in mine if one.append or _refers(one.value)}
+    extends -= {mine[0].value} if always else set()
+    return shellvars.map_value(
+        text, _MAIN, lambda value: (want.part if value in extends else want.main)(value)
+    )
 
 
 def _refers(value: str) -> bool:
