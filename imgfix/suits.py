@@ -45,7 +45,7 @@ def _holds(version: str, operator: str, number: str) -> bool:
     if not version:
         return operator in (">", ">=")
     left, right = ([int(n) for n in re.findall(r"\d+", v)] for v in (version, number))
-    left = left[: len(right)]  # 9.4 is not beyond "<=9"
+    left = [*left, *[0] * len(right)][: len(right)]  # 9.4 is not beyond "<=9", and 9 is no less than "9.0"
     return {
         ">=": left >= right,
         "<=": left <= right,

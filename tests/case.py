@@ -271,7 +271,7 @@ def done(case: Case, plan: Plan) -> tuple[Facts, FakeTree]:
     tree, facts = case.tree.edited(plan.edits), case.facts
     for rebuild in plan.rebuilds:
         if rebuild.kind is RebuildKind.GRUB_CONFIG:
-            made = case.regenerated or mkconfig.regenerated(tree, rebuild.target)
+            made = case.regenerated or mkconfig.regenerated(tree, rebuild.target, facts.storage)
             tree = tree.edited([WriteFile(rebuild.target, made.encode(), "")])
         else:
             facts = replace(facts, kernels=tuple(_rebuilt(k, rebuild) for k in facts.kernels))

@@ -9,24 +9,38 @@ from __future__ import annotations
 import re
 
 from imgfix import tree as files
+from imgfix.facts import devices
+from imgfix.facts.model import Storage
 from imgfix.textedit import grubcfg, shellvars
 from imgfix.textedit.grubcfg import LinuxLine
 from tests.fake_tree import FakeTree
 
 
-def regenerated(tree: FakeTree, path: str) -> str:
-    """Return grub.cfg at `path` with its kernel command lines made again from the defaults."""
+def regenerated(tree: FakeTree, path: str, storage: Storage) -> str:
+    """Return grub.cfg at `path` with its kernel command lines made again from the defaults and the root's UUID."""
     values: dict[str, str] = {}
     for source in ("/etc/default/grub", *files.glob(tree, "/etc/default/grub.d/*.cfg")):
         if files.is_file(tree, source):
             _run(files.read_text(tree, source), values)
 
+    found = storage.holding("/")
+    by_name = values.get("GRUB_DISABLE_LINUX_UUID") == "true"
+    root = "root=/dev/sda1" if by_name or found is None else f"root=UUID={found.uuid}"
+
     def arguments(line: LinuxLine) -> str:
-        kept = [a for a in line.args.split() if a.startswith("root=") or a in ("ro", "single")]
+        kept = [root if _is_disk(a) else a for a in line.args.split() if _is_generated(a)]
         last = "" if "single" in kept else values.get("GRUB_CMDLINE_LINUX_DEFAULT", "")
         return " ".join([*kept, values.get("GRUB_CMDLINE_LINUX", ""), last])
 
     return grubcfg.map_linux(files.read_text(tree, path), arguments)
+
+
+def _is_disk(argument: str) -> bool:
+    return argument.startswith("root=") and devices.names_disk(argument.removeprefix("root="))
+
+
+def _is_generated(argument: str) -> bool:
+    return argument.startswith("root=") or argument in ("ro", "single")
 
 
 def _run(text: str, values: dict[str, str]) -> None:

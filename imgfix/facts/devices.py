@@ -11,6 +11,10 @@ from imgfix.facts.model import Filesystem, LogicalVolume, Storage
 #: https://docs.kernel.org/admin-guide/devices.html
 _FIRST_DISK = re.compile(r"/dev/(?:(?:sd|hd|vd|xvd)a|(?:nvme0n1|mmcblk0|cciss/c0d0)p)(\d+)")
 
+#: The same without a partition: a file system that fills the disk, which the appliance calls _WHOLE.
+_FIRST_WHOLE = re.compile(r"/dev/(?:(?:sd|hd|vd|xvd)a|nvme0n1|mmcblk0|cciss/c0d0)")
+_WHOLE = "/dev/sda"
+
 #: Any disk partition name, to tell "on another disk" from "not a disk name at all".
 _ANY_DISK = re.compile(
     r"/dev/(?:(?:sd|hd|vd|xvd)[a-z]+\d*|(?:nvme\d+n\d+|mmcblk\d+|cciss/c\d+d\d+)(?:p\d+)?"
@@ -34,6 +38,8 @@ def find(spec: str, storage: Storage) -> Filesystem | None:
         return next((f for f in storage.filesystems if value and same(_TAGS[tag](f)) == same(value)), None)
     if match := _FIRST_DISK.fullmatch(spec):
         return next((f for f in storage.filesystems if f.partition == int(match[1])), None)
+    if _FIRST_WHOLE.fullmatch(spec):
+        spec = _WHOLE
     device = next((v.device for v in storage.logical_volumes if spec in volume_names(v)), spec)
     return next((f for f in storage.filesystems if f.device == device and f.partition is None), None)
 

@@ -1,0 +1,77 @@
+"""Is a profile meant for this guest: family, version, and what the refusal says."""
+
+from __future__ import annotations
+
+import pytest
+
+from imgfix import profile_load
+from imgfix.errors import GuestError
+from imgfix.facts.model import Distro, Facts, Storage
+from imgfix.profile import Match, Profile
+from imgfix.suits import require_suitable
+
+
+def _facts(version: str, family: str = "rhel") -> Facts:
+    return Facts(
+        Distro("almalinux", ("rhel",), version, f"AlmaLinux {version}", family), (), (), Storage("gpt", ())
+    )
+
+
+def _profile(version: str) -> Profile:
+    return Profile(name="mine", match=Match(family="rhel", version=version))
+
+
+@pytest.mark.parametrize(
+    ("condition", "version"),
+    [
+        ("", "9.4"),
+        (">=8", "8"),
+        (">=8", "8.9"),
+        (">=8", "10.0"),
+        (">=9.0", "9"),
+        (">=8, <10", "9.4"),
+        ("<=9", "9.4"),
+        ("<10", "9.10"),
+        ("==9", "9.4"),
+        ("==9.4", "9.4"),
+        (">9.3", "9.10"),
+        (">=6.4,<7", "6.10"),
+        (">=8", ""),
+        (">8", ""),
+    ],
+)
+def test_a_suitable_guest_passes(condition: str, version: str) -> None:
+    require_suitable(_profile(condition), _facts(version))
+
+
+@pytest.mark.parametrize(
+    ("condition", "version"),
+    [
+        (">=8", "7.9"),
+        (">=9.1", "9"),
+        (">9", "9.4"),
+        ("<9", "9.4"),
+        ("==9.1", "9.10"),
+        ("==9.4", "9"),
+        (">=8,<9", "9"),
+        ("<=9", "10.1"),
+        ("<10", ""),
+        ("==9", ""),
+    ],
+)
+def test_another_version_is_refused(condition: str, version: str) -> None:
+    with pytest.raises(GuestError) as caught:
+        require_suitable(_profile(condition), _facts(version))
+    assert f"profile mine is for versions {condition}; this guest is AlmaLinux {version}" in str(caught.value)
+    assert f"VERSION_ID {version or 'unknown'}" in str(caught.value)
+    assert caught.value.hint
+
+
+def test_another_family_is_refused() -> None:
+    with pytest.raises(GuestError, match=r"for the debian family; this guest is AlmaLinux 9\.4") as caught:
+        require_suitable(profile_load.load("debian"), _facts("9.4"))
+    assert "family rhel" in str(caught.value)
+
+
+def test_a_profile_without_match_suits_all() -> None:
+    require_suitable(profile_load.load("azure"), _facts("", "suse"))
