@@ -138,10 +138,8 @@ def launch(
         say(f"running without KVM: {verdicts[0].reason}")
 
     def without_kvm(_: RetryCallState) -> None:
-        reason = "the appliance does not start under KVM"
-        accel.remember_broken(reason)
-        say(f"running without KVM: {reason}")
-        verdicts.append(Verdict(Accelerator.TCG, reason))
+        verdicts.append(Verdict(Accelerator.TCG, "the appliance does not start under KVM"))
+        say(f"running without KVM: {verdicts[-1].reason}")
 
     retry = Retrying(
         retry=retry_if_exception_type(_KvmFailed),
@@ -149,7 +147,10 @@ def launch(
         before_sleep=without_kvm,
         reraise=True,
     )
-    return retry(lambda: _launch_once(disk, writable, network, interrupts, verdicts[-1]))
+    running = retry(lambda: _launch_once(disk, writable, network, interrupts, verdicts[-1]))
+    if len(verdicts) > 1:  # only now is it KVM's fault: a full disk would have failed both launches
+        accel.remember_broken(verdicts[-1].reason)
+    return running
 
 
 class _KvmFailed(LaunchFailed):
@@ -162,15 +163,16 @@ def _launch_once(
     folder = Path(tempfile.mkdtemp(prefix="imgfix-"))
     handle = _handle()
     appliance = Appliance(handle, folder, interrupts, verdict)
-    timer = threading.Timer(LAUNCH_TIMEOUT[verdict.accelerator], _kill, (folder,))
-    timer.daemon = True
+    launched = threading.Event()
+    timeout = LAUNCH_TIMEOUT[verdict.accelerator]
+    watchdog = threading.Thread(target=_watch, args=(folder, timeout, launched), daemon=True)
     try:
         _configure(handle, folder, verdict, network)
         if disk is not None:
             handle.add_drive_opts(
                 str(disk), format="raw", readonly=not writable, cachemode="unsafe", discard="besteffort"
             )
-        timer.start()
+        watchdog.start()
         handle.launch()
     except BaseException as error:
         appliance.__exit__(type(error), error, None)
@@ -184,8 +186,17 @@ def _launch_once(
             with_kvm=failed is _KvmFailed,
         ) from error
     finally:
-        timer.cancel()
+        launched.set()
     return appliance
+
+
+def _watch(folder: Path, timeout: float, launched: threading.Event) -> None:
+    """End QEMU if the appliance is not up `timeout` seconds after QEMU began; building it first may take minutes."""
+    while not launched.wait(1):
+        if _pid(folder) is not None:
+            if not launched.wait(timeout):
+                _kill(folder)
+            return
 
 
 def _handle() -> Any:

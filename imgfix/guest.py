@@ -41,7 +41,7 @@ mkdir /run/lock
 code=$?
 tail -c %d /run/imgfix.out
 printf '\\n%%d' "$code"
-umount /tmp /run 2>/dev/null
+umount /tmp /run 2>/dev/null || :
 """
 _WRAPPER = """
 if unshare --help 2>&1 | grep -q mount-proc; then

@@ -25,6 +25,9 @@ from imgfix.steps import PACKAGES, STEPS
 from imgfix.suits import require_suitable
 from imgfix.verify import require_settled
 
+#: What the output's name drops of the source's: `web.example.com` is a name, `web.raw` a name and a format.
+_IMAGE_SUFFIXES = frozenset({".raw", ".img", ".vhd", ".dd", ".bin", ".disk"})
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -39,7 +42,8 @@ class Request:
     @property
     def target(self) -> Path:
         """The file that will be written."""
-        target = self.output or self.disk.with_suffix(".vhd")
+        name = self.disk.stem if self.disk.suffix in _IMAGE_SUFFIXES else self.disk.name
+        target = self.output or self.disk.with_name(f"{name}.vhd")
         if self.output is None and target == self.disk:
             raise UsageError(
                 f"{self.disk}: the output would be the source itself, which imgfix never writes",
@@ -63,7 +67,8 @@ class Report:
 def run(request: Request, progress: Progress, interrupts: Interrupts) -> Report:
     """Make the request's disk ready for Azure. Raises ImgfixError; then there is no output and no trace."""
     source = open_source(request.disk)
-    warnings = check_size(source.size, gen1=True, gen2=True)
+    gen2 = any(partition.is_esp for partition in source.table.partitions)
+    warnings = check_size(source.size, gen1=source.table.has_boot_code or not gen2, gen2=gen2)
     with ExitStack() as stack:
         with progress.phase("copy"):
             copying = WorkCopy.create(source, request.target, force=request.force, progress=progress.copied)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from imgfix.textedit import kernel_args
 
@@ -26,10 +26,34 @@ def _tuple(value: object) -> object:
 
 
 ABSOLUTE = r"^/"
+SERIAL_PORT = r"^tty[A-Za-z]+[0-9]+$"
+HOST_NAME = r"^[A-Za-z0-9][A-Za-z0-9.-]*$"
 
 Words = Annotated[tuple[str, ...], BeforeValidator(_tuple)]
 AbsolutePath = Annotated[str, Field(pattern=ABSOLUTE)]
-AbsolutePaths = Annotated[tuple[AbsolutePath, ...], BeforeValidator(_tuple)]
+
+
+def _deep(path: str) -> str:
+    first, *rest = [part for part in path.split("/") if part] or ["/"]
+    if ".." in rest or any(c in first for c in "*?[") or (not rest and first in _SYSTEM):
+        raise ValueError("a path within a folder of the system is needed: this would take the guest along")
+    return path
+
+
+def _below_home(path: str) -> str:
+    if path.startswith("/") or ".." in path.split("/") or path in ("", ".", "*"):
+        raise ValueError("a path below a home folder is needed, relative to it")
+    return path
+
+
+#: The folders of a Linux (hier(7)), which no profile may remove as a whole.
+_SYSTEM = frozenset(
+    ("/", "..", "bin", "boot", "dev", "etc", "home", "lib", "lib32", "lib64", "media", "mnt", "opt", "proc")
+    + ("root", "run", "sbin", "srv", "sys", "tmp", "usr", "var")
+)
+
+DeepPaths = Annotated[tuple[Annotated[AbsolutePath, AfterValidator(_deep)], ...], BeforeValidator(_tuple)]
+BelowHomes = Annotated[tuple[Annotated[str, AfterValidator(_below_home)], ...], BeforeValidator(_tuple)]
 
 
 class AddRemove(_Section):
@@ -70,7 +94,7 @@ class Initramfs(_Section):
 
 
 class Packages(AddRemove):
-    """Packages that the guest needs (R13, R16, R17)."""
+    """Packages that the guest needs (R13, R16, R17); `remove` drops what a profile below adds."""
 
     missing: Literal["install", "warn", "error"] = Field(
         "install", description="install from the guest's own repositories, go on with a warning, or stop"
@@ -98,7 +122,9 @@ class Provisioning(_Section):
 class CloudInit(_Section):
     """cloud-init's configuration (R20, R21, R23)."""
 
-    datasources: Words = Field(("Azure",), description="the only places cloud-init looks for its data")
+    datasources: Words = Field(
+        ("Azure",), min_length=1, description="the only places cloud-init looks for its data"
+    )
     apply_network_config: bool = Field(False, description="take the network configuration from Azure's IMDS")
     init_modules: Words = Field(
         ("disk_setup", "mounts"), description="modules that run in the init stage, before services start"
@@ -108,7 +134,7 @@ class CloudInit(_Section):
         "keep",
         description="the locale set at first boot; keep: the guest's own, else C.UTF-8; null: cloud-init's",
     )
-    disablers: AbsolutePaths = Field((), description="files that keep cloud-init from using Azure; globs")
+    disablers: DeepPaths = Field((), description="files that keep cloud-init from using Azure; globs")
 
 
 class Waagent(_Section):
@@ -127,7 +153,9 @@ class Services(_Section):
         default_factory=dict,
         description="what must start, and the unit names that do it; the first that exists is enabled; null: none",
     )
-    serial_console: str | None = Field("ttyS0", description="the serial port with a login; null: none")
+    serial_console: str | None = Field(
+        "ttyS0", pattern=SERIAL_PORT, description="the serial port with a login; null: none"
+    )
 
 
 class Ssh(_Section):
@@ -142,12 +170,16 @@ class Ssh(_Section):
 class Generalize(_Section):
     """What makes an image of a machine (R9, R24); done in generalized mode only."""
 
-    remove: AbsolutePaths = Field((), description="files and folders to remove; globs")
-    empty: AbsolutePaths = Field((), description="files to keep but empty; globs")
-    user_files: Words = Field((), description="files to remove from every home, relative to it; globs")
+    remove: DeepPaths = Field((), description="files and folders to remove; globs")
+    empty: DeepPaths = Field((), description="files to keep but empty; globs")
+    user_files: BelowHomes = Field((), description="files to remove from every home, relative to it; globs")
     users: Words = Field((), description="accounts to remove, with their homes")
     lock: Words = Field((), description="accounts whose password is locked")
-    hostname: str | None = Field("localhost.localdomain", description="the host name until provisioning")
+    hostname: str | None = Field(
+        "localhost.localdomain",
+        pattern=HOST_NAME,
+        description="the host name until provisioning",
+    )
     machine_id: bool = Field(True, description="empty the machine id, so that each VM makes its own")
 
 
@@ -171,7 +203,7 @@ class Fstab(_Section):
 class Files(_Section):
     """Leftovers of the old machine that break the new one, removed in both modes."""
 
-    remove: AbsolutePaths = Field((), description="files and folders to remove; globs")
+    remove: DeepPaths = Field((), description="files and folders to remove; globs")
 
 
 class Profile(_Section):

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from imgfix import yamltext
 from imgfix.errors import ProfileError
-from imgfix.profile import ABSOLUTE, VERSIONS, AddRemove, Profile
+from imgfix.profile import ABSOLUTE, HOST_NAME, SERIAL_PORT, VERSIONS, AddRemove, Profile
 from imgfix.yamltext import Document, Mark, Value, YamlPath, dotted
 
 #: A file larger than this (bytes) is no profile: somebody gave the disk first.
@@ -31,7 +31,12 @@ _FRIENDLY = {
 }
 
 #: What the patterns of the models stand for.
-_FORMS = {ABSOLUTE: "a path that begins with /", VERSIONS: "a condition such as '>=7' or '>=6.4,<7'"}
+_FORMS = {
+    ABSOLUTE: "a path that begins with /",
+    VERSIONS: "a condition such as '>=7' or '>=6.4,<7'",
+    SERIAL_PORT: "a serial port such as ttyS0",
+    HOST_NAME: "a host name",
+}
 
 _HINT = "`imgfix profile show azure` shows every section with its values"
 

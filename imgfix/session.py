@@ -14,7 +14,7 @@ from imgfix import tree
 from imgfix.appliance import Appliance, GuestfsError
 from imgfix.change import RemoveSwapDevice
 from imgfix.disk.partition import PartitionTable
-from imgfix.errors import GuestError, ImageError, ParseError, VerifyError
+from imgfix.errors import ApplyError, GuestError, ImageError, ImgfixError, ParseError, VerifyError
 from imgfix.facts import devices
 from imgfix.facts.distro import is_linux_root, read_distro
 from imgfix.facts.initramfs import read_initramfs
@@ -75,7 +75,7 @@ class Session:
         """Mount everything again for writing; until then not a byte of the disk has changed."""
         if self._writable:
             return
-        with _needed("the guest's file systems cannot be mounted for writing"):
+        with _needed("the guest's file systems cannot be mounted for writing", ApplyError):
             self._appliance.call("umount_all")
             for mount in self._mounts:
                 self._appliance.call("mount", mount.device, mount.mountpoint)
@@ -96,10 +96,12 @@ class Session:
         """Erase swap areas and delete their partitions or volumes, with everything unmounted."""
         if not swaps:
             return
-        with _needed("swap cannot be removed from the disk"):
+        with _needed("swap cannot be removed from the disk", ApplyError):
             self._appliance.call("umount_all")
             for swap in swaps:
                 self._erase(swap.device)
+                # udev looks at a device that was just written and holds it open for a moment.
+                self._appliance.call("debug", "sh", ["udevadm settle --timeout=60"])
                 if swap.volume:
                     self._appliance.call("lvremove", swap.device)
                 elif swap.partition is not None and self._may_delete(swap.partition):
@@ -135,7 +137,7 @@ class Session:
 
         Raises VerifyError for a file system that is not clean, with the checker's own output.
         """
-        with _needed("the guest's file systems cannot be unmounted"):
+        with _needed("the guest's file systems cannot be unmounted", ApplyError):
             self._appliance.call("umount_all")
             for mount in self._mounts if self._writable else ():
                 self._check(mount.device)
@@ -176,11 +178,12 @@ def opened(
 
 
 @contextmanager
-def _needed(what: str) -> Iterator[None]:
+def _needed(what: str, kind: type[ImgfixError] = ImageError) -> Iterator[None]:
+    """Turn a failed call of libguestfs into an error of `kind` that begins with `what`."""
     try:
         yield
     except GuestfsError as error:
-        raise ImageError(f"{what}: {error}") from error
+        raise kind(f"{what}: {error}") from error
 
 
 def _scan(appliance: Appliance, table: PartitionTable) -> Storage:

@@ -56,6 +56,10 @@ class CloudInit:
                 yield Noop("cloud-init is not installed and not wanted")
             return
         if profile.provisioner != "cloud-init":
+            if profile.swap.resource_disk == "cloud-init":
+                yield Advice(
+                    "swap.resource_disk is cloud-init, but cloud-init does not run: there will be no swap"
+                )
             text = f"# imgfix: the provisioning agent is: {profile.provisioner}\n"
             if files.exists(tree, DISABLED):
                 yield Noop(f"{DISABLED} is there")

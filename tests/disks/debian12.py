@@ -43,6 +43,17 @@ SYSTEM = Bootstrap(
         ),
         *("ifupdown", "isc-dhcp-client", "iproute2", "netbase", "procps", "fdisk", "e2fsprogs", "dosfstools"),
         *("ca-certificates", "lsb-release"),
+        # As a server that runs something in Python. What the agents need of it is here already: byte-compiling
+        # it in an emulated appliance takes minutes, and fetching the agents themselves shows as much.
+        *("python3", "python3-distro", "python3-pkg-resources", "python3-setuptools", "python3-yaml"),
+        *(
+            "python3-jinja2",
+            "python3-jsonschema",
+            "python3-jsonpatch",
+            "python3-requests",
+            "python3-oauthlib",
+        ),
+        *("python3-configobj", "python3-netifaces", "python3-serial", "openssl", "openssh-client", "parted"),
     ),
     kernels=r"^linux-image-6\.1\.0-[0-9]+-cloud-amd64$",
 )

@@ -71,7 +71,6 @@ CMDLINE = (
 EMBEDDED = {
     "90lvm.conf": " rd.lvm.lv=rhel/root rd.lvm.lv=rhel/swap ",
     "95resume.conf": " resume=/dev/mapper/rhel-swap ",
-    "95root-dev.conf": " root=/dev/mapper/rhel-root rootfstype=ext4 rootflags=rw,relatime ",
 }
 BLS = """\
 title AlmaLinux ({kernel}) 9.4 (Seafoam Ocelot)
@@ -230,13 +229,22 @@ def write_menu(root: Root, kernels: list[str]) -> None:
     for name in ("i386-pc/*.mod", "i386-pc/*.lst", "i386-pc/boot.img"):
         for file in root.at("/usr/lib/grub").glob(name):
             root.write(f"/boot/grub2/i386-pc/{file.name}", file.read_bytes())
+    commands = "/boot/grub2/i386-pc/command.lst"
+    lines = root.at(commands).read_text().splitlines(keepends=True)
+    # See etc/grub.d/10_linux: these two are functions until an entry has been read.
+    root.write(
+        commands,
+        "".join(line for line in lines if line.lstrip("*") not in ("linux: linux\n", "initrd: linux\n")),
+    )
 
 
 def build_initramfs(root: Root, kernels: list[str]) -> None:
     for name, text in EMBEDDED.items():
         root.write(f"/tmp/embedded/etc/cmdline.d/{name}", f"{text}\n")
+    # The older of two kernels has an image that needs nothing: imgfix must leave it alone.
+    ready = kernels[:-1]
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda kernel: _dracut(root, kernel), kernels))
+        list(pool.map(lambda kernel: _dracut(root, kernel, ready=kernel in ready), kernels))
     root.remove("/tmp/embedded")
     kernel, copy = kernels[0], rescue(kernels)[-1]
     shutil.copy2(root.at(f"/boot/vmlinuz-{kernel}"), root.at(f"/boot/vmlinuz-{copy}"))
@@ -245,11 +253,14 @@ def build_initramfs(root: Root, kernels: list[str]) -> None:
         shutil.copy2(root.at(f"/boot/vmlinuz-{kernel}"), root.at(f"/lib/modules/{kernel}/vmlinuz"))
 
 
-def _dracut(root: Root, kernel: str) -> None:
+def _dracut(root: Root, kernel: str, *, ready: bool) -> None:
     path = f"/boot/initramfs-{kernel}.img"
     argv = ["dracut", "--force", "--no-hostonly", "--no-hostonly-cmdline", "--add", "lvm resume"]
-    argv += ["--omit-drivers", HYPERV, "--include", "/tmp/embedded", "/", path, kernel]
-    root.chroot(*argv)
+    if ready:
+        argv += ["--add-drivers", "hv_vmbus hv_storvsc hv_netvsc"]
+    else:
+        argv += ["--omit-drivers", HYPERV, "--include", "/tmp/embedded", "/"]
+    root.chroot(*argv, path, kernel)
     listed = root.chroot("lsinitrd", path)
     wanted = (
         "virtio_scsi.ko",
@@ -257,10 +268,10 @@ def _dracut(root: Root, kernel: str) -> None:
         "ata_piix.ko",
         "sd_mod.ko",
         "bin/lvm",
-        "cmdline.d/90lvm.conf",
+        "hv_storvsc.ko" if ready else "cmdline.d/90lvm.conf",
     )
     lacking = [name for name in wanted if name not in listed]
-    if lacking or re.search(r"hv_(vmbus|storvsc|netvsc)\.ko", listed):
+    if lacking or (not ready and re.search(r"hv_(vmbus|storvsc|netvsc)\.ko", listed)):
         raise DiskError(f"{path} holds the wrong drivers; lacking: {lacking}")
 
 

@@ -1,0 +1,126 @@
+"""The appliance by itself: network off, on and cut; QEMU killed; KVM that does not work; the Tree contract."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from imgfix import accel, appliance
+from imgfix.accel import Accelerator, Verdict
+from imgfix.appliance import ApplianceDied
+from imgfix.guest import Guest
+from imgfix.interrupt import Interrupts
+from tests import contract
+from tests.guests.workshop import Applied
+
+pytestmark = [pytest.mark.appliance, pytest.mark.xdist_group("refused")]
+
+#: The host's loopback as QEMU's user-mode network shows it to the appliance (net=169.254.0.0/16, host .2.2).
+GATEWAY = "169.254.2.2"
+
+
+@pytest.fixture
+def blank(tmp_path: Path) -> Path:
+    """A disk of 64 MiB with nothing on it."""
+    disk = tmp_path / "blank.raw"
+    with disk.open("wb") as stream:
+        stream.truncate(64 << 20)
+    return disk
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    """A server on the host's loopback that accepts and closes."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            while True:
+                try:
+                    server.accept()[0].close()
+                except OSError:
+                    return
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield server.getsockname()[1]
+        server.shutdown(socket.SHUT_RDWR)
+
+
+def reaches(running: appliance.Appliance, port: int) -> bool:
+    """Try to connect to the host from inside the appliance."""
+    script = f"timeout 10 bash -c 'exec 3<>/dev/tcp/{GATEWAY}/{port}' 2>&1; echo status=$?"
+    return str(running.call("debug", "sh", [script])).strip().endswith("status=0")
+
+
+def test_the_network_is_off_unless_asked_for_and_can_be_cut(blank: Path, port: int) -> None:
+    with appliance.launch(blank, writable=True, network=False, interrupts=Interrupts()) as running:
+        assert not reaches(running, port)
+    with appliance.launch(blank, writable=True, network=True, interrupts=Interrupts()) as running:
+        assert reaches(running, port)
+        running.cut_network()
+        assert not reaches(running, port)
+
+
+def test_a_killed_qemu_is_told_and_leaves_no_files(
+    blank: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(scratch))
+    with appliance.launch(blank, writable=True, network=False, interrupts=Interrupts()) as running:
+        running.kill()
+        with pytest.raises(ApplianceDied, match="the appliance ended during"):
+            running.call("list_devices")
+    assert list(scratch.iterdir()) == []
+
+
+def test_a_launch_that_fails_with_kvm_is_done_again_without(
+    blank: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = shutil.which("qemu-system-x86_64")
+    wrapper = tmp_path / "qemu"
+    wrapper.write_text(f'#!/bin/sh\ncase "$*" in *guestfsd.sock*accel=tcg*|*accel=tcg*guestfsd.sock*) ;;\n'
+                       f'*guestfsd.sock*) exit 1 ;; esac\nexec {real} "$@"\n')  # fmt: skip
+    wrapper.chmod(0o755)
+    monkeypatch.setenv("LIBGUESTFS_HV", str(wrapper))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(accel, "choose", lambda: Verdict(Accelerator.KVM, "said to work"))
+    said: list[str] = []
+    with appliance.launch(
+        blank, writable=False, network=False, interrupts=Interrupts(), say=said.append
+    ) as running:
+        assert running.verdict.accelerator is Accelerator.TCG
+    assert said == ["running without KVM: the appliance does not start under KVM"]
+    assert list((tmp_path / "cache" / "imgfix").iterdir()), "the verdict is remembered"
+
+
+def test_guest_keeps_the_contract_of_tree(debian12: Applied, tmp_path: Path) -> None:
+    disk = tmp_path / "disk.raw"
+    subprocess.run(("cp", "--sparse=always", debian12.source, disk), check=True)
+    with appliance.launch(disk, writable=True, network=False, interrupts=Interrupts()) as running:
+        running.call("mount", "/dev/sda3", "/")
+        guest = Guest(running)
+        made = guest.run(("sh", "-c", contract.install()))
+        assert made.status == 0, made.output
+        for check in contract.CHECKS:
+            check(guest)
+
+
+def test_nothing_of_a_guest_command_stays(debian12: Applied, tmp_path: Path) -> None:
+    disk = tmp_path / "disk.raw"
+    subprocess.run(("cp", "--sparse=always", debian12.source, disk), check=True)
+    with appliance.launch(disk, writable=True, network=False, interrupts=Interrupts()) as running:
+        running.call("mount", "/dev/sda3", "/")
+        guest = Guest(running)
+        script = "sleep 1000 & touch /run/left /tmp/left; echo out; echo err >&2; exit 7"
+        result = guest.run(("sh", "-c", script))
+        assert (result.status, result.output) == (7, "out\nerr\n")
+        assert "sleep 1000" not in str(running.call("debug", "sh", ["ps ax"]))
+        assert guest.lstat("/run/left") is None
+        assert guest.lstat("/tmp/left") is None
+        running.call("umount_all")  # fails while a process of the guest is left
