@@ -1,6 +1,6 @@
 """What every Tree must do: the same checks for the tree in memory and for a real guest.
 
-`FILES` is to be there, below `ROOT`, before `CHECKS` are called with the tree. `install` says it as commands of a shell.
+`FILES` is to be there, below `ROOT`, before `CHECKS` are called with the tree; `install` says how, to a shell.
 """
 
 from __future__ import annotations
