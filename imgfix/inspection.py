@@ -13,7 +13,7 @@ from rich.table import Table
 
 from imgfix.console import safe
 from imgfix.disk.partition import PartitionTable
-from imgfix.disk.size import describe
+from imgfix.disk.size import GIB, MIB
 from imgfix.disk.source import open_source
 from imgfix.facts.model import DriverState, Facts, Kernel
 from imgfix.facts.reader import DRIVERS
@@ -55,11 +55,15 @@ def _storage(facts: Facts, table: PartitionTable) -> Table:
         title=f"{facts.storage.scheme or 'no partition table'}, boots by {' and '.join(boots) or 'nothing'}"
     )
     for column in ("device", "type", "mounted at", "size", "free", "UUID"):
-        grid.add_column(column)
+        grid.add_column(column, overflow="fold")
     for f in facts.storage.filesystems:
-        free = describe(f.free) if f.free is not None else ""
-        grid.add_row(safe(f.device), f.fstype, safe(f.mountpoint or ""), describe(f.size), free, safe(f.uuid))
+        free = _short(f.free) if f.free is not None else ""
+        grid.add_row(safe(f.device), f.fstype, safe(f.mountpoint or ""), _short(f.size), free, safe(f.uuid))
     return grid
+
+
+def _short(size: int) -> str:
+    return f"{size / GIB:.2f} GiB" if size >= GIB else f"{size / MIB:.0f} MiB"
 
 
 def _kernels(facts: Facts) -> Table:

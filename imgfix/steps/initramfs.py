@@ -65,8 +65,8 @@ class Initramfs:
             yield from _dropins(tree, generator, facts, drivers)
         stale = swap.unwanted_args(profile, facts)
         reasons = {kernel.release: _why(kernel, drivers, stale) for kernel in facts.kernels}
-        if profile.initramfs.backup:
-            _refuse_small_boot(facts, [k for k in facts.kernels if reasons[k.release]], tree)
+        images = [k.initramfs for k in facts.kernels if reasons[k.release] and k.initramfs]
+        _refuse_small_boot(facts, images, tree, backup=profile.initramfs.backup)
         for kernel in facts.kernels:
             if not reasons[kernel.release]:
                 yield Noop(
@@ -187,18 +187,20 @@ def _rebuild(
     yield Rebuild(RebuildKind.INITRAMFS, image, (command,), reason)
 
 
-def _refuse_small_boot(facts: Facts, kernels: list[Kernel], tree: Tree) -> None:
-    """Each rebuild needs room for the new image beside the old one, and each backup stays."""
-    sizes = [
-        k.initramfs.size for k in kernels if k.initramfs and not files.exists(tree, f"{k.initramfs.path}.bak")
-    ]
+def _refuse_small_boot(facts: Facts, images: list[InitramfsFacts], tree: Tree, *, backup: bool) -> None:
+    """A rebuild needs room for the new image beside the old one; each backup and each growth stays."""
     boot = facts.storage.holding("/boot")
-    if not sizes or boot is None or boot.free is None:
+    if not images or boot is None or boot.free is None:
         return
-    needed = int(sum(sizes) + len(sizes) * max(sizes) * (_GROWTH - 1) + max(sizes) * _GROWTH)
+    largest = max(image.size for image in images)
+    needed = largest * _GROWTH + sum(image.size for image in images) * (_GROWTH - 1)
+    if backup:
+        needed += sum(image.size for image in images if not files.exists(tree, f"{image.path}.bak"))
     if boot.free < needed:
+        keep = " and keep the previous ones" if backup else ""
+        less = ", or keep no backups: --set initramfs.backup=false" if backup else ""
         raise GuestError(
-            f"{boot.free // _MIB} MiB free on {boot.mountpoint}, {needed // _MIB} MiB needed to rebuild "
-            f"{len(sizes)} initramfs images and keep the previous ones",
-            hint="remove old kernels in the guest, or keep no backups: --set initramfs.backup=false",
+            f"{boot.free // _MIB} MiB free on {boot.mountpoint}, {int(needed) // _MIB} MiB needed to rebuild "
+            f"{len(images)} initramfs images{keep}",
+            hint=f"remove old kernels in the guest{less}",
         )
