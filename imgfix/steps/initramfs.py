@@ -193,7 +193,7 @@ def _refuse_small_boot(facts: Facts, images: list[InitramfsFacts], tree: Tree, *
     if not images or boot is None or boot.free is None:
         return
     largest = max(image.size for image in images)
-    needed = largest * _GROWTH + sum(image.size for image in images) * (_GROWTH - 1)
+    needed = largest * _GROWTH + (sum(image.size for image in images) - largest) * (_GROWTH - 1)
     if backup:
         needed += sum(image.size for image in images if not files.exists(tree, f"{image.path}.bak"))
     if boot.free < needed:
