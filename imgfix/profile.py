@@ -48,7 +48,8 @@ def _below_home(path: str) -> str:
 
 #: The folders of a Linux (hier(7)), which no profile may remove as a whole.
 _SYSTEM = frozenset(
-    "/ .. bin boot dev etc home lib lib32 lib64 media mnt opt proc root run sbin srv sys tmp usr var".split()
+    {"/", "..", "bin", "boot", "dev", "etc", "home", "lib", "lib32", "lib64", "media", "mnt"}
+    | {"opt", "proc", "root", "run", "sbin", "srv", "sys", "tmp", "usr", "var"}
 )
 
 DeepPaths = Annotated[tuple[Annotated[AbsolutePath, AfterValidator(_deep)], ...], BeforeValidator(_tuple)]
