@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import base64
 import contextlib
+import ctypes
 import hashlib
 import itertools
 import json
@@ -24,6 +25,7 @@ import os
 import re
 import select
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -62,7 +64,7 @@ _DRIVES: dict[Controller, tuple[str, ...]] = {
 # A boot that shows one of these on the console never comes to a login.
 _DEAD_ENDS = re.compile(
     rb"Kernel panic - not syncing|You are in emergency mode|Entering emergency mode|grub rescue>|"
-    rb"\r?\n\(initramfs\) |No bootable device|BdsDxe: No bootable option"
+    rb"\r?\n\(initramfs\) |No bootable device|BdsDxe: No bootable option|EFI Internal Shell"
 )
 _ANSI = re.compile(rb"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[()][0-9A-Za-z]|\x1b[=>78M]|\r")
 
@@ -167,7 +169,12 @@ class Boot:
     def _start(self) -> subprocess.Popen[bytes]:
         with (self._folder / "qemu.log").open("wb") as log:
             return subprocess.Popen(
-                self.command_line(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, bufsize=0
+                self.command_line(),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                bufsize=0,
+                preexec_fn=_die_with_parent,
             )
 
     def _kill(self) -> None:
@@ -285,7 +292,7 @@ class Boot:
         for start in range(0, len(encoded), 1000):
             self.send(f" printf %s '{encoded[start : start + 1000]}' >>{name}")
         self.send(
-            f" {{ eval \"$(base64 -d {name})\"; }} >{name}.out 2>&1 </dev/null; printf '\\n@@%s %d@@\\n' '{mark}' $?"
+            f" ( eval \"$(base64 -d {name})\" ) >{name}.out 2>&1 </dev/null; printf '\\n@@%s %d@@\\n' '{mark}' $?"
         )
         status = int(self.wait_for(rb"@@%s (\d+)@@" % mark.encode(), timeout).group(1))
         for _ in range(5):
@@ -349,6 +356,11 @@ class Boot:
                         raise self._failure(f"QMP {name}: {answer['error']['desc']}")
                     if "return" in answer:
                         break
+
+
+def _die_with_parent() -> None:
+    """A test run that is killed leaves no guest behind: PR_SET_PDEATHSIG, prctl(2)."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 def _checked(encoded: bytes, digest: str) -> bytes | None:

@@ -81,7 +81,8 @@ def make_ext4(disk: Path, source: Path, start: int, length: int, uuid: str, labe
 
 
 def make_vfat(disk: Path, start: int, length: int, volume: str, label: str) -> None:
-    argv = ["mkfs.vfat", "-F", "32", "-i", volume, "-n", label, "--offset", str(start // SECTOR)]
+    # One sector a cluster: mkfs would choose by the size of the disk, and firmware refuses a FAT32 of few clusters.
+    argv = ["mkfs.vfat", "-F", "32", "-s", "1", "-i", volume, "-n", label, "--offset", str(start // SECTOR)]
     run((*argv, disk, str(length // 1024)))
 
 
