@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from imgfix import yamltext
 from imgfix.errors import ProfileError
 from imgfix.profile import ABSOLUTE, HOST_NAME, SERIAL_PORT, VERSIONS, AddRemove, Profile
+from imgfix.textedit import kernel_args
 from imgfix.yamltext import Document, Mark, Value, YamlPath, dotted
 
 #: A file larger than this (bytes) is no profile: somebody gave the disk first.
@@ -179,7 +180,10 @@ _LIST_EDITS = frozenset(
 def _merge(base: _Layer, top: _Layer) -> _Layer:
     data = _merged(base.data, top.data)
     for name in _LIST_EDITS & base.data.keys() & top.data.keys():
-        data[name] = _merged_lists(_section(base, name), _section(top, name))
+        below, section = _section(base, name), _section(top, name)
+        if name == "kernel_args":
+            below = _without_overridden(below, _words(section, "add"))
+        data[name] = _merged_lists(below, section)
     return _Layer(data, {**base.marks, **top.marks})
 
 
@@ -195,6 +199,16 @@ def _merged(base: dict[str, Value], top: dict[str, Value]) -> dict[str, Value]:
 def _section(layer: _Layer, name: str) -> dict[str, Value]:
     section = layer.data[name]
     return section if isinstance(section, dict) else {}
+
+
+def _without_overridden(below: dict[str, Value], new: list[Value]) -> dict[str, Value]:
+    """Drop the added arguments whose value a later layer sets anew: rootdelay=9 over rootdelay=300."""
+    add = [
+        old
+        for old in _words(below, "add")
+        if not any(kernel_args.overrides(str(word), str(old)) for word in new)
+    ]
+    return {**below, "add": add}
 
 
 def _merged_lists(below: dict[str, Value], value: dict[str, Value]) -> dict[str, Value]:

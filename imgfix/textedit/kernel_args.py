@@ -108,6 +108,12 @@ def missing(cmdline: str, add: Sequence[str], remove: Sequence[str]) -> tuple[st
     return tuple(found)
 
 
+def overrides(new: str, old: str) -> bool:
+    """Tell whether argument `new` takes the place of `old`: the same name, and one that has a single value."""
+    name, value = _parts(new)
+    return value is not None and name == _parts(old)[0] and not _multi(name)
+
+
 def _scan(cmdline: str) -> tuple[list[_Arg], str]:
     """Cut `cmdline` into arguments and the white space behind the last one."""
     args: list[_Arg] = []
