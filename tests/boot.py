@@ -258,8 +258,6 @@ class Boot:
             if self._await(re.compile(rb"[Pp]assword: ?"), 60) is None:
                 continue  # a kernel message may have eaten the prompt, or the line the user name
             self.send(password)
-            # Not bash's line editing, which repeats what is typed; and no history of ours in the guest.
-            self.send(" exec env -u ENV PS1= PS2= TERM=dumb sh")
             if self._shell_answers():
                 self._shell = True
                 # Kernel messages share the line with what we read.
@@ -273,6 +271,8 @@ class Boot:
     def _shell_answers(self) -> bool:
         mark = f"{next(self._marks)}"
         for _ in range(12):
+            # A plain sh: bash's line editing repeats what is typed, and would keep a history of ours in the guest.
+            self.send(" exec env -u ENV PS1= PS2= TERM=dumb sh")
             # The echo of this line does not match what the shell makes of it.
             self.send(f" stty -echo; printf '@@%s@@\\n' shell-{mark}")
             if found := self._await(re.compile(rb"@@shell-%s@@|incorrect" % mark.encode()), 10):

@@ -164,6 +164,10 @@ def configure(root: Root) -> None:
     root.link(f"{units}/sshd.service", "/usr/lib/systemd/system/sshd.service")
     for short in ("kvp", "vss", "fcopy"):
         root.link(f"/usr/sbin/hyperv{short}d", f"hv_{short}_daemon")
+    root.write("/etc/motd", "")
+    root.write(
+        "/usr/lib/tmpfiles.d/sshd.conf", "d /run/sshd 0755 root root\n"
+    )  # as Debian's sshd -t wants it
     root.write("/etc/machine-id", f"{MACHINE_ID}\n", 0o444)
     root.write("/var/lib/systemd/random-seed", bytes(range(256)) * 2, 0o600)
     for path in (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 import shutil
@@ -77,7 +78,9 @@ class Root:
 
     def remove(self, *patterns: str) -> None:
         for pattern in patterns:
-            for found in self.path.glob(pattern.lstrip("/")):
+            # Not Path.glob: it passes over a link whose target is missing, and all absolute links are such here.
+            for name in glob.glob(pattern.lstrip("/"), root_dir=self.path):
+                found = self.path / name
                 if found.is_dir() and not found.is_symlink():
                     shutil.rmtree(found)
                 else:
