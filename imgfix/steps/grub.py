@@ -25,6 +25,9 @@ _KERNELOPTS = re.compile(r'^[ \t]*set kernelopts="([^"]*)"', re.MULTILINE)
 #: os-prober would add the systems of other disks, and leaves device-mapper maps behind (RHBZ#2003503).
 _ENVIRONMENT = ("env", "GRUB_DISABLE_OS_PROBER=true")
 
+#: grub-mkconfig marks which script each part comes from (util/grub-mkconfig.in).
+_SECTION = re.compile(r"^### BEGIN /etc/grub\.d/(\S+) ###", re.MULTILINE)
+
 
 class Grub:
     """Regenerates grub.cfg if one of its entries for an installed kernel has not the wanted command line."""
@@ -49,8 +52,8 @@ class Grub:
 def _problems(tree: Tree, path: str, facts: Facts, want: command_line.Wanted) -> str:
     """Return what is wrong with the first entry that is out of date, or "".
 
-    Entries of anything but the installed kernels (memtest, other systems) are none of our business, and
-    entries that come from BLS files are edited there.
+    Entries of anything but the installed kernels (memtest, other systems) are none of our business, entries
+    that come from BLS files are edited there, and the admin's own (40_custom) stay as they were written.
     """
     text = files.read_text(tree, path)
     fallback = _KERNELOPTS.search(text)
@@ -59,10 +62,16 @@ def _problems(tree: Tree, path: str, facts: Facts, want: command_line.Wanted) ->
     kernels = {kernel.image.rpartition("/")[2] for kernel in facts.kernels}
     with parsing(path):
         for line in grubcfg.linux_lines(text):
-            problems = want.problems(line.args) if line.kernel.rpartition("/")[2] in kernels else ()
-            if problems:
+            ours = line.kernel.rpartition("/")[2] in kernels and _is_generated(text, line.line)
+            if ours and (problems := want.problems(line.args)):
                 return f"{path}:{line.line}: {', '.join(problems)}"
     return ""
+
+
+def _is_generated(text: str, line: int) -> bool:
+    """Tell whether the line comes from GRUB's defaults: from 10_linux and its kin, or nothing says whence."""
+    above = _SECTION.findall("\n".join(text.split("\n")[:line]))
+    return not above or "linux" in above[-1]
 
 
 def _command(tree: Tree, path: str) -> tuple[str, ...]:
