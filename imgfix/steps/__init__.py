@@ -15,6 +15,7 @@ from imgfix.steps.kernel_args import KernelArgs
 from imgfix.steps.leftovers import Leftovers
 from imgfix.steps.packages import Packages
 from imgfix.steps.protocol import Step
+from imgfix.steps.selinux import Selinux
 from imgfix.steps.services import Services
 from imgfix.steps.ssh import Ssh
 from imgfix.steps.swap import Swap
@@ -36,4 +37,5 @@ STEPS: tuple[Step, ...] = (
     Leftovers(),
     Generalize(),
     Users(),
+    Selinux(),
 )
