@@ -38,6 +38,7 @@ SYSTEM = Bootstrap(
         *("dracut", "lvm2", "xfsprogs", "zstd", "grub-pc", "systemd-sysv", "udev", "dbus", "libpam-systemd"),
         *(
             "network-manager",
+            "libnss-myhostname",
             "iproute2",
             "net-tools",
             "sudo",

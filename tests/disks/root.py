@@ -79,7 +79,7 @@ class Root:
     def remove(self, *patterns: str) -> None:
         for pattern in patterns:
             # Not Path.glob: it passes over a link whose target is missing, and all absolute links are such here.
-            for name in glob.glob(pattern.lstrip("/"), root_dir=self.path):
+            for name in glob.glob(pattern.lstrip("/"), root_dir=self.path):  # noqa: PTH207
                 found = self.path / name
                 if found.is_dir() and not found.is_symlink():
                     shutil.rmtree(found)
