@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.guests import result
-from tests.guests.workshop import USER, Applied, applied
+from tests.guests.workshop import USER, Applied, applied, made
 
 
 @pytest.fixture(scope="session")
@@ -23,6 +23,18 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for path in (folder, base, base.parent):
         path.chmod(0o755)
     return folder
+
+
+@pytest.fixture(scope="session")
+def debian12_disk(shared: Path) -> Path:
+    """The Debian disk as built: nothing has been applied."""
+    return made(shared, "debian12")
+
+
+@pytest.fixture(scope="session")
+def el9_disk(shared: Path) -> Path:
+    """The EL9-like disk as built: nothing has been applied."""
+    return made(shared, "el9", user=USER)
 
 
 @pytest.fixture(scope="session")

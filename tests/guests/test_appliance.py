@@ -17,7 +17,6 @@ from imgfix.appliance import ApplianceDied
 from imgfix.guest import Guest
 from imgfix.interrupt import Interrupts
 from tests import contract
-from tests.guests.workshop import Applied
 
 pytestmark = [pytest.mark.appliance, pytest.mark.xdist_group("refused")]
 
@@ -99,9 +98,9 @@ def test_a_launch_that_fails_with_kvm_is_done_again_without(
     assert list((tmp_path / "cache" / "imgfix").iterdir()), "the verdict is remembered"
 
 
-def test_guest_keeps_the_contract_of_tree(debian12: Applied, tmp_path: Path) -> None:
+def test_guest_keeps_the_contract_of_tree(debian12_disk: Path, tmp_path: Path) -> None:
     disk = tmp_path / "disk.raw"
-    subprocess.run(("cp", "--sparse=always", debian12.source, disk), check=True)
+    subprocess.run(("cp", "--sparse=always", debian12_disk, disk), check=True)
     with appliance.launch(disk, writable=True, network=False, interrupts=Interrupts()) as running:
         running.call("mount", "/dev/sda3", "/")
         guest = Guest(running)
@@ -111,9 +110,9 @@ def test_guest_keeps_the_contract_of_tree(debian12: Applied, tmp_path: Path) -> 
             check(guest)
 
 
-def test_nothing_of_a_guest_command_stays(debian12: Applied, tmp_path: Path) -> None:
+def test_nothing_of_a_guest_command_stays(debian12_disk: Path, tmp_path: Path) -> None:
     disk = tmp_path / "disk.raw"
-    subprocess.run(("cp", "--sparse=always", debian12.source, disk), check=True)
+    subprocess.run(("cp", "--sparse=always", debian12_disk, disk), check=True)
     with appliance.launch(disk, writable=True, network=False, interrupts=Interrupts()) as running:
         running.call("mount", "/dev/sda3", "/")
         guest = Guest(running)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.guests.workshop import ROOT, Applied, Run, imgfix
+from tests.guests.workshop import ROOT, Run, imgfix
 
 pytestmark = [pytest.mark.appliance, pytest.mark.xdist_group("refused")]
 
@@ -69,17 +69,17 @@ def test_two_linux_installations_are_both_named(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir() if p.name != "run"] == ["d.raw"]
 
 
-def test_a_profile_for_another_family_is_refused_with_both_names(el9: Applied, tmp_path: Path) -> None:
-    run = imgfix("apply", "debian", el9.source, "-o", tmp_path / "o.vhd", folder=tmp_path / "run")
+def test_a_profile_for_another_family_is_refused_with_both_names(el9_disk: Path, tmp_path: Path) -> None:
+    run = imgfix("apply", "debian", el9_disk, "-o", tmp_path / "o.vhd", folder=tmp_path / "run")
     refused(run, "debian", "AlmaLinux")
     assert not (tmp_path / "o.vhd").exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_during_a_rebuild_leaves_nothing(
-    el9: Applied, tmp_path: Path, number: signal.Signals
+    el9_disk: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
-    argv = (sys.executable, "-m", "imgfix", "apply", "rhel", str(el9.source), "-o", str(tmp_path / "o.vhd"))
+    argv = (sys.executable, "-m", "imgfix", "apply", "rhel", str(el9_disk), "-o", str(tmp_path / "o.vhd"))
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path / "tmp")}
     (tmp_path / "tmp").mkdir()
     with subprocess.Popen(argv, env=environment, stderr=subprocess.PIPE, text=True) as process:

@@ -91,28 +91,32 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def make_disk(name: str, out: Path) -> None:
-    """Build (or copy from the cache) a real test disk."""
-    script = ROOT / "scripts" / "make-test-disk"
-    done = subprocess.run([script, name, out], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+def made(shared: Path, disk: str, *, user: int | None = None) -> Path:
+    """Return a real test disk, built (or copied from the cache) once per test run; only to be read."""
+    folder = shared / disk
+    folder.mkdir(exist_ok=True, parents=True)
+    source, digest = folder / f"{disk}.raw", folder / "sha256"
+    with (shared / f"{disk}-disk.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not digest.exists():
+            script = ROOT / "scripts" / "make-test-disk"
+            done = subprocess.run([script, disk, source], capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+            if user is not None and os.geteuid() == 0:
+                os.chown(folder, user, user)
+                os.chown(source, user, user)
+            digest.write_text(sha256(source))
+    return source
 
 
 def applied(shared: Path, disk: str, profile: str, *, user: int | None = None) -> Applied:
     """Apply `profile` to test disk `disk` once per test run; workers that come second wait for the first."""
-    folder = shared / disk
-    folder.mkdir(exist_ok=True, parents=True)
-    if user is not None and os.geteuid() == 0:
-        os.chown(folder, user, user)
-    source, vhd, digest = folder / f"{disk}.raw", folder / f"{disk}.vhd", folder / "sha256"
+    source = made(shared, disk, user=user)
+    folder = source.parent
     streams = [folder / name for name in ("status", "stdout", "stderr", "launches")]
-    with (shared / f"{disk}.lock").open("w") as lock:
+    with (shared / f"{disk}-apply.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not streams[0].exists():
-            make_disk(disk, source)
-            if user is not None and os.geteuid() == 0:
-                os.chown(source, user, user)
-            digest.write_text(sha256(source))
             run = imgfix("apply", profile, source, folder=folder, user=user)
             parts = (run.status, run.stdout, run.stderr, run.launches)
             for path, part in reversed(list(zip(streams, parts, strict=True))):
@@ -120,4 +124,4 @@ def applied(shared: Path, disk: str, profile: str, *, user: int | None = None) -
     status, stdout, stderr, launches = (path.read_text() for path in streams)
     run = Run(int(status), stdout, stderr, int(launches))
     assert run.status == 0, run.stderr
-    return Applied(source, digest.read_text(), vhd, run)
+    return Applied(source, (folder / "sha256").read_text(), source.with_suffix(".vhd"), run)
