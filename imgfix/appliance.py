@@ -26,6 +26,10 @@ from imgfix.interrupt import Interrupts
 #: MiB of memory for the appliance: mkinitramfs and dracut with zstd need more than libguestfs' default.
 MEMORY_MIB = 2048
 
+#: It gets up to this where the host has four times as much to spare. Once an emulated appliance has used all of
+#: its memory it gets several times slower: QEMU must look for translated code in each page that is used again.
+MEMORY_MOST_MIB = 5120
+
 #: Seconds that a launch may take. Under KVM it takes 3; under emulation 8 to 40, more on a loaded host.
 LAUNCH_TIMEOUT = {Accelerator.KVM: 60.0, Accelerator.TCG: 900.0}
 
@@ -213,13 +217,26 @@ def _handle() -> Any:
 def _configure(handle: Any, folder: Path, verdict: Verdict, network: bool) -> None:
     handle.set_backend("direct")  # containers have no libvirtd
     handle.set_backend_settings(["force_tcg"] if verdict.accelerator is Accelerator.TCG else [])
-    handle.set_memsize(MEMORY_MIB)
+    handle.set_memsize(_memory_mib())
     handle.set_smp(min(2, os.cpu_count() or 1))
     handle.set_pgroup(True)  # a Ctrl-C in the terminal reaches us, and we end QEMU in good order
     handle.set_network(network)
     handle.config("-pidfile", str(folder / "pid"))
     if network:
         handle.config("-qmp", f"unix:{folder / 'qmp'},server=on,wait=off")
+
+
+def _memory_mib() -> int:
+    """Return the appliance's memory in MiB, by what the host and the container have available."""
+    available = MEMORY_MIB
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        available = next(int(line.split()[1]) >> 10 for line in lines if line.startswith("MemAvailable:"))
+        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+        available = min(available, int(limit) >> 20) if limit.isdigit() else available
+    except (OSError, StopIteration, ValueError):
+        pass  # an unknown host gets what is needed at least
+    return max(MEMORY_MIB, min(MEMORY_MOST_MIB, available // 4))
 
 
 def _pid(folder: Path) -> int | None:

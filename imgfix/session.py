@@ -34,6 +34,21 @@ _CHECKS: dict[str, tuple[str, ...]] = {
 }
 
 
+# udev looks at a device that was just unmounted, and a checker that opens it exclusively then fails; a file
+# system that is not clean stays so.
+_CHECK = """
+for attempt in 1 2 3; do
+  udevadm settle --timeout=30
+  output=$(%s 2>&1)
+  status=$?
+  [ $status = 0 ] && break
+  sleep 2
+done
+echo "$output"
+echo status=$status
+"""
+
+
 class Session:
     """One launch: `guest` and `storage`, mounted read-only. A context manager."""
 
@@ -127,7 +142,7 @@ class Session:
         fstype = next(f.fstype for f in self.storage.filesystems if f.device == device)
         argv = (*_CHECKS[fstype], device)
         # `debug sh` runs a command of the appliance, not of the guest; exit status and both streams are kept.
-        script = f"{' '.join(argv)} 2>&1; echo status=$?"
+        script = _CHECK % " ".join(argv)
         output, _, status = str(self._appliance.call("debug", "sh", [script])).strip().rpartition("status=")
         if status != "0":
             raise VerifyError(

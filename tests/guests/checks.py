@@ -47,11 +47,19 @@ def file_systems_are_clean(handle: Any, devices: dict[str, str]) -> None:
     """fsck finds nothing; the result is unmounted for it and mounted again."""
     mounts = sorted(handle.mountpoints().items(), key=lambda pair: len(pair[1]))
     handle.umount_all()
-    for device, argv in devices.items():
-        output = str(handle.debug("sh", [f"{argv} {device} 2>&1; echo status=$?"]))
-        assert output.strip().endswith("status=0"), output
+    # udev may hold a device for a moment after it was unmounted, and some checkers open it exclusively.
+    outputs = [
+        str(
+            handle.debug(
+                "sh", [f"udevadm settle --timeout=60; sleep 2; {argv} {device} 2>&1; echo status=$?"]
+            )
+        )
+        for device, argv in devices.items()
+    ]
     for device, mountpoint in mounts:
         handle.mount(device, mountpoint)
+    for output in outputs:
+        assert output.strip().endswith("status=0"), output
 
 
 def twice_is_once(done: Applied, profile: str, folder: Path) -> Run:
