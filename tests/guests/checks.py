@@ -118,6 +118,12 @@ def ssh_server_accepts_its_configuration(handle: Any) -> None:
     shell(handle, "rm -f /etc/ssh/ssh_host_*")
 
 
+def fstab_is_accepted(handle: Any) -> None:
+    """findmnt finds nothing wrong; it tells a clean file in either of two ways, by version."""
+    verdict = shell(handle, "findmnt --verify --tab-file /etc/fstab || true")
+    assert "no errors" in verdict or "0 parse errors, 0 errors" in verdict, verdict
+
+
 def is_generalized(handle: Any, homes: list[str]) -> None:
     """No identity, no history, no host key; root is locked."""
     assert handle.cat("/etc/machine-id").strip() in ("", "uninitialized")
