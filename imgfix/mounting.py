@@ -38,9 +38,23 @@ class Mount:
     mountpoint: str
     options: tuple[str, ...] = ()
 
-    def at(self, appliance: Appliance, *more: str) -> None:
-        """Mount it, with `more` options."""
-        appliance.call("mount_options", ",".join((*self.options, *more)), self.device, self.mountpoint)
+    def writable(self, appliance: Appliance) -> None:
+        """Mount it for reading and writing."""
+        appliance.call("blockdev_setrw", self.device)
+        appliance.call("mount_options", ",".join(self.options), self.device, self.mountpoint)
+
+    def read_only(self, appliance: Appliance) -> None:
+        """Mount it so that not a byte of the device changes; XFS writes its log even on a read-only mount.
+
+        A journal that must be replayed first is replayed: on the work copy, never on the source.
+        """
+        options = ",".join((*self.options, "ro"))
+        appliance.call("blockdev_setro", self.device)
+        try:
+            appliance.call("mount_options", options, self.device, self.mountpoint)
+        except GuestfsError:
+            appliance.call("blockdev_setrw", self.device)
+            appliance.call("mount_options", options, self.device, self.mountpoint)
 
 
 def mount_guest(
@@ -96,14 +110,14 @@ def _tag(appliance: Appliance, verb: str, device: str) -> str:
 
 def _mount_all(appliance: Appliance, guest: Guest, storage: Storage) -> tuple[tuple[Mount, ...], Storage]:
     root = _find_root(appliance, guest, storage)
-    appliance.call("mount_ro", root.device, "/")
+    Mount(root.device, "/").read_only(appliance)
     guest.forget()
     wanted, absent = _from_fstab(guest, storage)
     mounts = [Mount(root.device, "/"), *(m for m in wanted if m.mountpoint != "/")]
     for mount in mounts[1:]:
         if not tree.is_dir(guest, mount.mountpoint):
             raise GuestError(f"/etc/fstab: {mount.device} has no mount point {mount.mountpoint} in the guest")
-        mount.at(appliance, "ro")
+        mount.read_only(appliance)
         guest.forget()
     return tuple(mounts), replace(storage, filesystems=_placed(guest, storage, mounts), absent=absent)
 
@@ -124,7 +138,7 @@ def _find_root(appliance: Appliance, guest: Guest, storage: Storage) -> Filesyst
     for filesystem in storage.filesystems:
         if filesystem.fstype not in _ROOT_TYPES:
             continue
-        appliance.call("mount_ro", filesystem.device, "/")
+        Mount(filesystem.device, "/").read_only(appliance)
         guest.forget()
         if is_linux_root(guest):
             roots.append((filesystem, _pretty_name(guest)))

@@ -73,7 +73,7 @@ class Session:
         with _needed("the guest's file systems cannot be mounted for writing", ApplyError):
             self._appliance.call("umount_all")
             for mount in self._mounts:
-                mount.at(self._appliance)
+                mount.writable(self._appliance)
         self._writable = True
         self.guest.forget()
 
@@ -103,7 +103,7 @@ class Session:
                     self._appliance.call("part_del", DISK, swap.partition)
             gone = {swap.device for swap in swaps}
             for mount in self._mounts:
-                mount.at(self._appliance)
+                mount.writable(self._appliance)
         left = tuple(f for f in self.storage.filesystems if f.device not in gone)
         volumes = tuple(v for v in self.storage.logical_volumes if v.device not in gone)
         self.storage = replace(self.storage, filesystems=left, logical_volumes=volumes)
