@@ -26,8 +26,8 @@ from imgfix.interrupt import Interrupts
 #: MiB of memory for the appliance: mkinitramfs and dracut with zstd need more than libguestfs' default.
 MEMORY_MIB = 2048
 
-#: It gets up to this where the host has four times as much to spare. Once an emulated appliance has used all of
-#: its memory it gets several times slower: QEMU must look for translated code in each page that is used again.
+#: It gets up to this where the host has four times as much to spare: emulated appliances were seen to get several
+#: times slower after long rebuilds, with all of 2 GiB in use. Not measured in pairs yet.
 MEMORY_MOST_MIB = 5120
 
 #: Seconds that a launch may take. Under KVM it takes 3; under emulation 8 to 40, more on a loaded host.
