@@ -40,7 +40,7 @@ readonly SYSTEM_NEEDS=(
   "dev|must|has_command xz|xz-utils|xz"
   "dev|must|has_command lz4|lz4|lz4"
   "dev|must|has_command bzip2|bzip2|bzip2"
-  "dev|may|has_command shellcheck|shellcheck|ShellCheck"
+  "dev|must|has_command shellcheck|shellcheck|ShellCheck"
 )
 
 say() { printf 'imgfix: %s\n' "$*" >&2; }

@@ -42,8 +42,7 @@ def test_mypy() -> None:
 
 
 def test_shellcheck() -> None:
-    if not shutil.which("shellcheck"):
-        pytest.skip("shellcheck is not installed: apt install shellcheck, or dnf install ShellCheck")
+    assert shutil.which("shellcheck"), "shellcheck is not installed; scripts/test installs it"
     _run("shellcheck", "-x", *_shell_scripts())
 
 
