@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -12,22 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 STARTED = time.monotonic()
-
-TOOLS: dict[str, str] = {
-    "mmdebstrap": "mmdebstrap",
-    "sgdisk": "gdisk",
-    "sfdisk": "fdisk",
-    "mkfs.ext4": "e2fsprogs",
-    "mkfs.vfat": "dosfstools",
-    "rpmbuild": "rpm",
-    "qemu-system-x86_64": "qemu-system-x86",
-    "qemu-img": "qemu-utils",
-    "unshare": "util-linux",
-}
-FILES: dict[str, str] = {
-    "/usr/lib/python3/dist-packages/guestfs.py": "python3-guestfs",
-    "/usr/share/keyrings/debian-archive-keyring.gpg": "debian-archive-keyring",
-}
 
 
 class DiskError(Exception):
@@ -57,25 +40,10 @@ def run(argv: Sequence[str | Path], *, stdin: str | None = None, env: Mapping[st
     return done.stdout
 
 
-def require() -> None:
-    """Install what the host lacks, or say which packages to install."""
-    os.environ["PATH"] += ":/usr/sbin:/sbin"
+def require_root() -> None:
+    """mkfs.ext4 -d copies owners and file capabilities: they must be real ones in the unpacked root."""
     if os.geteuid() != 0:
-        # mkfs.ext4 -d copies owners and file capabilities: they must be real ones in the unpacked root.
         raise DiskError("building a test disk needs root (chroot, owners); run it with sudo")
-    missing = {package for tool, package in TOOLS.items() if shutil.which(tool) is None}
-    missing |= {package for path, package in FILES.items() if not Path(path).exists()}
-    if not missing:
-        return
-    if shutil.which("apt-get") is None:
-        raise DiskError(f"missing on this host: {' '.join(sorted(missing))} (names of Debian's packages)")
-    say(f"installing on the host: {' '.join(sorted(missing))}")
-    apt = ("apt-get", "-y", "-o", "DPkg::Lock::Timeout=600")
-    quiet = {"DEBIAN_FRONTEND": "noninteractive"}
-    run((*apt, "update"), env=quiet)
-    # libguestfs-xfs is only recommended, and the appliance is built without XFS where it is missing.
-    names = sorted(missing | ({"libguestfs-xfs"} if "python3-guestfs" in missing else set()))
-    run((*apt, "install", "--no-install-recommends", *names), env=quiet)
 
 
 @functools.cache

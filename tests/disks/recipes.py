@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from . import debian12, el9
-from .host import DiskError, require, run, say
+from .host import DiskError, require_root, run, say
 from .workshop import Workshop
 
 RECIPES: dict[str, Callable[[Workshop], None]] = {
@@ -69,7 +69,7 @@ def make(name: str, out: Path) -> None:
 
 
 def _build(name: str, cached: Path) -> None:
-    require()
+    require_root()
     for left in cached.parent.glob(f"{name}.*.work"):  # of a build that was killed; the lock is ours
         shutil.rmtree(left, ignore_errors=True)
     work = Path(tempfile.mkdtemp(prefix=f"{name}.", suffix=".work", dir=cached.parent))
