@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from imgfix.appliance import EMULATED_APPEND
+
 from .host import kvm_works, run, say
 
 SECTOR = 512
@@ -97,6 +99,7 @@ def appliance(disk: Path) -> Iterator[Any]:
         g.set_memsize(1024)
         if not kvm_works():
             g.set_backend_settings(["force_tcg"])
+            g.set_append(EMULATED_APPEND)
         g.add_drive_opts(str(disk), format="raw", cachemode="unsafe")
         g.launch()
         yield g

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from imgfix import accel
+from imgfix.appliance import EMULATED_APPEND
 
 
 @contextmanager
@@ -24,6 +25,7 @@ def opened(vhd: Path, folder: Path) -> Iterator[Any]:
         handle.set_backend("direct")
         if accel.choose().accelerator is accel.Accelerator.TCG:
             handle.set_backend_settings(["force_tcg"])
+            handle.set_append(EMULATED_APPEND)
         handle.set_memsize(1024)
         handle.add_drive_opts(str(overlay), format="qcow2")
         handle.launch()
