@@ -52,6 +52,9 @@ _OVMF = (
     ("/usr/share/edk2/ovmf/OVMF_CODE.fd", "/usr/share/edk2/ovmf/OVMF_VARS.fd"),
     ("/usr/share/qemu/ovmf-x86_64-code.bin", "/usr/share/qemu/ovmf-x86_64-vars.bin"),
 )
+# QEMU before 8 translates a program anew for each place in memory where it is run, and randomised addresses give
+# each process its own. A systemd from 252 on takes this setting from its machine; it changes nothing else.
+_ORDERLY = ("-smbios", "type=11,value=io.systemd.credential:sysctl.extra=kernel.randomize_va_space=0")
 _DRIVES: dict[Controller, tuple[str, ...]] = {
     # Hyper-V presents its disks under these names.
     "virtio-scsi": (
@@ -149,6 +152,7 @@ class Boot:
         accel = ["kvm"] if kvm_works() else ["tcg,thread=single", "-icount", "shift=2,sleep=on"]
         argv = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-machine", machine, "-accel", *accel]
         argv += ["-cpu", "max", "-smp", str(self._cpus), "-m", str(self._memory)]
+        argv += [] if kvm_works() else _ORDERLY
         argv += ["-display", "none", "-vga", "std", "-nic", "none", "-device", "virtio-rng-pci"]
         argv += ["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]
         argv += ["-qmp", f"unix:{self._folder / 'qmp'},server=on,wait=off"]
