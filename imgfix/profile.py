@@ -27,6 +27,7 @@ def _tuple(value: object) -> object:
 
 ABSOLUTE = r"^/"
 SERIAL_PORT = r"^tty[A-Za-z]+[0-9]+$"
+INTERFACE = r"^[A-Za-z][A-Za-z0-9_-]{0,14}$"
 HOST_NAME = r"^[A-Za-z0-9][A-Za-z0-9.-]*$"
 
 Words = Annotated[tuple[str, ...], BeforeValidator(_tuple)]
@@ -200,6 +201,23 @@ class Fstab(_Section):
     )
 
 
+class Network(_Section):
+    """The guest's own network configuration, in every network manager that it has."""
+
+    dhcp: bool = Field(
+        True,
+        description="drop what describes the old machine's NICs, told in the report, and have the first NIC do DHCP; "
+        "false: leave the network alone",
+    )
+    interface: str = Field("eth0", pattern=INTERFACE, description="the first NIC's name on Azure")
+    keep_static: bool = Field(
+        False, description="leave a manager's configuration alone where it has static addresses"
+    )
+    sriov_rule: bool = Field(
+        True, description="have managers leave alone the SR-IOV NICs of accelerated networking"
+    )
+
+
 class Files(_Section):
     """Leftovers of the old machine that break the new one, removed in both modes."""
 
@@ -223,6 +241,7 @@ class Profile(_Section):
     waagent: Waagent = Waagent()
     services: Services = Services()
     ssh: Ssh = Ssh()
+    network: Network = Network()
     files: Files = Files()
     generalize: Generalize = Generalize()
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from imgfix import yamltext
 from imgfix.errors import ProfileError
-from imgfix.profile import ABSOLUTE, HOST_NAME, SERIAL_PORT, VERSIONS, AddRemove, Profile
+from imgfix.profile import ABSOLUTE, HOST_NAME, INTERFACE, SERIAL_PORT, VERSIONS, AddRemove, Profile
 from imgfix.textedit import kernel_args
 from imgfix.yamltext import Document, Mark, Value, YamlPath, dotted
 
@@ -36,6 +36,7 @@ _FORMS = {
     ABSOLUTE: "a path that begins with /",
     VERSIONS: "a condition such as '>=7' or '>=6.4,<7'",
     SERIAL_PORT: "a serial port such as ttyS0",
+    INTERFACE: "the name of a network interface such as eth0",
     HOST_NAME: "a host name",
 }
 

@@ -43,6 +43,7 @@ readonly SYSTEM_NEEDS=(
   "dev|must|has_command lz4|lz4|lz4"
   "dev|must|has_command bzip2|bzip2|bzip2"
   "dev|must|has_command shellcheck|shellcheck|ShellCheck"
+  "dev|must|has_file /usr/libexec/netplan/generate /usr/lib/netplan/generate|netplan.io|netplan"
 )
 
 say() { printf 'imgfix: %s\n' "$*" >&2; }

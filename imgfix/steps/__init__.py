@@ -1,7 +1,8 @@
 """Steps: one module a capability. A step yields decisions and never acts.
 
 STEPS is the order in which they plan. Packages are a stage of their own; GRUB comes after whatever edits the
-kernel command line, accounts after histories (a removed account's home is no place to look for them).
+kernel command line, accounts after histories (a removed account's home is no place to look for them). The network
+comes after generalizing, which removes what cloud-init wrote for the old machine's NICs.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from imgfix.steps.grub import Grub
 from imgfix.steps.initramfs import Initramfs
 from imgfix.steps.kernel_args import KernelArgs
 from imgfix.steps.leftovers import Leftovers
+from imgfix.steps.network import Network
 from imgfix.steps.packages import Packages
 from imgfix.steps.protocol import Step
 from imgfix.steps.selinux import Selinux
@@ -36,6 +38,7 @@ STEPS: tuple[Step, ...] = (
     Ssh(),
     Leftovers(),
     Generalize(),
+    Network(),
     Users(),
     Selinux(),
 )

@@ -8,12 +8,17 @@ from imgfix.change import Advice, Decision
 from imgfix.facts.model import Facts
 from imgfix.profile import Profile
 from imgfix.steps import cloud_init, command_line, swap
+from imgfix.steps.network import step as network
 from imgfix.tree import Tree
 
 
 def unwanted(profile: Profile, facts: Facts) -> tuple[str, ...]:
-    """Return the arguments that other steps want gone: of removed swap, and what disables cloud-init."""
-    return (*swap.unwanted_args(profile, facts), *cloud_init.unwanted_args(profile))
+    """Return the arguments that other steps want gone: of removed swap, old NICs, and what disables cloud-init."""
+    return (
+        *swap.unwanted_args(profile, facts),
+        *cloud_init.unwanted_args(profile),
+        *network.unwanted_args(profile),
+    )
 
 
 class KernelArgs:
