@@ -12,6 +12,9 @@ from tests.guests.workshop import Applied, Run, imgfix, sha256
 
 MIB = 1 << 20
 
+#: A network card for Boot's `extra`: QEMU's own DHCP server answers, and nothing behind it can be reached.
+NIC = ("-nic", "user,model=virtio-net-pci,restrict=on")
+
 
 def source_is_untouched(done: Applied) -> None:
     """The source has the bytes it had."""
@@ -110,6 +113,7 @@ def cloud_init_is_as_wanted(handle: Any) -> None:
     merged = cloud_init_reads(handle)
     assert merged["datasource_list"] == ["Azure"]
     assert merged["datasource"]["Azure"]["apply_network_config"] is False
+    assert merged["network"] == {"config": "disabled"}
     assert merged["output"] == {"all": "| tee -a /var/log/cloud-init-output.log"}
     assert {"mounts", "disk_setup"} <= set(merged["cloud_init_modules"])
     assert not {"mounts", "disk_setup"} & set(merged["cloud_config_modules"])
@@ -145,6 +149,16 @@ def no_swap_is_left(handle: Any) -> None:
     lines = [line.split() for line in handle.read_lines("/etc/fstab") if line.strip() and line[0] != "#"]
     assert not [fields for fields in lines if fields[2] == "swap"]
     assert not handle.exists("/swapfile")
+
+
+def has_an_address_by_dhcp(vm: Any) -> None:
+    """The first NIC, eth0, has the address that QEMU's DHCP server gives, and the guest no other card."""
+    found = vm.check(
+        "for i in $(seq 60); do ip -4 -o addr show dev eth0 | grep inet && break; sleep 2; done; ls /sys/class/net"
+    )
+    assert " 10.0.2.15/24 " in found, found
+    assert " dynamic " in found, found
+    assert set(found.split("\n", 1)[1].split()) == {"eth0", "lo"}, found
 
 
 def boots(vm: Any, wanted: list[str], unwanted: list[str]) -> str:

@@ -68,6 +68,8 @@ def test_the_guests_own_parsers_accept_what_was_written(debian12_opened: Any) ->
     shell(debian12_opened, "grub-script-check /boot/grub/grub.cfg")
     shell(debian12_opened, "sh -n /etc/default/grub")
     checks.fstab_is_accepted(debian12_opened)
+    assert shell(debian12_opened, "ifquery --list").split() == ["lo", "eth0"]
+    assert shell(debian12_opened, "ifquery eth0").strip() == ""
 
 
 def test_it_is_generalized_and_has_no_swap(debian12_opened: Any) -> None:

@@ -83,6 +83,12 @@ def test_the_guests_own_parsers_accept_what_was_written(el9_opened: Any) -> None
     checks.ssh_server_accepts_its_configuration(el9_opened)
     shell(el9_opened, "grub2-script-check /boot/grub2/grub.cfg")
     checks.fstab_is_accepted(el9_opened)
+    (profile,) = el9_opened.glob_expand("/etc/NetworkManager/system-connections/*")
+    # nmcli reads it as NetworkManager does, and writes it again.
+    read = shell(el9_opened, f"nmcli --offline connection modify connection.id eth0 <{profile}")
+    assert {"interface-name=eth0", "type=ethernet", "method=auto"} <= set(read.split("\n"))
+    assert el9_opened.statns(profile)["st_mode"] & 0o777 == 0o600
+    assert not el9_opened.glob_expand("/etc/sysconfig/network-scripts/ifcfg-*")
 
 
 def test_it_is_generalized_and_has_no_swap(el9_opened: Any) -> None:

@@ -49,7 +49,11 @@ class Ifupdown:
         for path, stanza in stanzas:
             if stanza.kind == "iface":
                 named.setdefault(stanza.name, []).append((path, stanza))
-        return tuple(_interface(name, mine, named, started, nic) for name, mine in named.items())
+        found = [_interface(name, mine, named, started, nic) for name, mine in named.items()]
+        # What a tunnel that stays inherits from must stay too: without it ifup would refuse the file.
+        stays = {i.name for i in found if i.role is Role.OTHER}
+        needed = {s.words[-1] for _, s in stanzas if _inherits(s) and s.name in stays}
+        return tuple(i for i in found if i.name not in needed)
 
     def cleaned(self, tree: Tree, nic: str, gone: Sequence[Interface]) -> Iterator[Decision]:
         """See Store."""
@@ -144,10 +148,15 @@ def _interface(
         and name == nic
         and name in started
         and methods.count("inet dhcp") == 1
+        and not any(_inherits(stanza) for _, stanza in mine)
         and not static
         and not any(o.key in _MASTERS for o in options),
         uses=tuple(ports),
     )
+
+
+def _inherits(stanza: Stanza) -> bool:
+    return stanza.kind == "iface" and "inherits" in stanza.words[:-1]
 
 
 def _ports(

@@ -61,6 +61,9 @@ class Store(Protocol):
         """Yield what makes `nic` do DHCP; `zone` is firewalld's."""
 
 
+#: The driver of every first NIC on Azure.
+DRIVER = "hv_netvsc"
+
 #: Interfaces that are no network cards, by the names that the kernel and their makers give them.
 _VIRTUAL = re.compile(
     r"(lo|tun|tap|wg|ppp|dummy|sit|gre|ip6tnl|tunl|vti|xfrm|ifb|can|ib|zt)[0-9]*$"

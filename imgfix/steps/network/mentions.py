@@ -1,4 +1,4 @@
-"""What else in a guest speaks of its NICs: udev's names, firewalls, static DNS."""
+"""What else in a guest speaks of its NICs: firewalls, services, static DNS. It is told, not changed."""
 
 from __future__ import annotations
 
@@ -6,14 +6,10 @@ import re
 from collections.abc import Collection, Iterator
 
 from imgfix import tree as files
-from imgfix.change import Advice, Decision, Remove
-from imgfix.steps.edit import edited
+from imgfix.change import Advice
 from imgfix.steps.network import keyfile, managers
-from imgfix.textedit import udev_rules
-from imgfix.textedit.udev_rules import Rule
 from imgfix.tree import Kind, Tree
 
-_RULES = "/etc/udev/rules.d/*.rules"
 _RESOLV = "/etc/resolv.conf"
 
 #: Files that bind services to a NIC by its name, where no manager would change it.
@@ -42,36 +38,12 @@ _PLACES = (
 )
 
 
-def names_by_udev(tree: Tree) -> Iterator[Decision]:
-    """Yield the removal of udev rules that give NICs names; the rest of a file stays."""
-    for path in files.glob(tree, _RULES):
-        if not files.is_file(tree, path):
-            continue
-        text = files.read_text(tree, path)
-        rules = udev_rules.parse(text)
-        doomed = [rule for rule in rules if _names_a_nic(rule)]
-        if doomed and len(doomed) == len(rules):
-            yield Remove(path, "names NICs of the old machine")
-        elif doomed:
-            yield edited(
-                tree,
-                path,
-                lambda text: udev_rules.without(text, _names_a_nic),
-                reason="names NICs of the old machine",
-                settled="",
-            )
-
-
-def _names_a_nic(rule: Rule) -> bool:
-    return rule.value("SUBSYSTEM") == "net" and rule.value("NAME", assigned=True) is not None
-
-
 def of_old_nics(tree: Tree, names: Collection[str], nic: str) -> Iterator[Advice]:
     """Yield advice on each file that names a dropped NIC: a firewall, say, that lets nothing in by `nic`."""
     words = sorted(name for name in names if name != nic and re.fullmatch(r"[A-Za-z][\w.-]*", name))
     if not words:
         return
-    pattern = re.compile(rf"(?<![\w.-])({'|'.join(map(re.escape, words))})(?![\w-])")
+    pattern = re.compile(rf"(?<![\w-])({'|'.join(map(re.escape, words))})(?![\w-])")
     for place in _PLACES:
         for path in files.glob(tree, place):
             entry = files.stat(tree, path)

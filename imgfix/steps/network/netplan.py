@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from imgfix import tree as files
 from imgfix.change import Decision, Remove, WriteFile
 from imgfix.steps.edit import parsing, written
-from imgfix.steps.network.interface import Interface, Role, flattened
+from imgfix.steps.network.interface import DRIVER, Interface, Role, flattened
 from imgfix.textedit import netplan
 from imgfix.textedit.netplan import Definition
 from imgfix.tree import Tree
@@ -25,7 +25,7 @@ _GENERATORS = ("/usr/libexec/netplan/generate", "/usr/lib/netplan/generate", "/l
 
 _STACKED = frozenset({"bonds", "bridges", "vlans", "vrfs"})
 _STATIC = frozenset({"addresses", "gateway4", "gateway6", "nameservers", "routes", "routing-policy"})
-_GLOB = frozenset("*?[")
+_GLOB = frozenset("*?[!")
 
 #: Settings that say nothing of the old network, or only which NIC they are for.
 _BOILERPLATE = frozenset(
@@ -158,8 +158,15 @@ def _interface(path: str, group: str, name: str, settings: Mapping[str, object],
 def _is_for(name: str, conditions: Mapping[str, str] | None, nic: str) -> bool:
     if conditions is None:
         return name == nic
+    rest = conditions.keys() - {"name", "driver"}
+    drivers = conditions.get("driver", "*").split()
     pattern = conditions.get("name", "*")
-    return not (conditions.keys() - {"name"}) and fnmatch.fnmatchcase(nic, pattern)
+    return not rest and _matches(nic, pattern) and any(fnmatch.fnmatchcase(DRIVER, d) for d in drivers)
+
+
+def _matches(nic: str, pattern: str) -> bool:
+    """Tell whether a pattern takes `nic`; networkd, which gets it, reads a leading `!` as a no."""
+    return fnmatch.fnmatchcase(nic, pattern.removeprefix("!")) != pattern.startswith("!")
 
 
 def _is_pattern(conditions: Mapping[str, str]) -> bool:

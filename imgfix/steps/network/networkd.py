@@ -13,7 +13,7 @@ from imgfix import tree as files
 from imgfix.change import Decision, Remove
 from imgfix.steps.edit import edited, parsing, written
 from imgfix.steps.network import managers
-from imgfix.steps.network.interface import Interface, Role, is_virtual, shown
+from imgfix.steps.network.interface import DRIVER, Interface, Role, is_virtual, shown
 from imgfix.textedit import ini
 from imgfix.textedit.ini import Entry, Grammar
 from imgfix.tree import Tree
@@ -219,7 +219,10 @@ def _is_for(entries: tuple[Entry, ...], nic: str) -> bool:
     names = conditions.pop("Name", "").split()
     if nic in names:
         conditions = {k: v for k, v in conditions.items() if k not in _PINS}
+    drivers = conditions.pop("Driver", "*").split()
     if conditions.pop("Type", "ether") != "ether" or conditions:
+        return False
+    if not any(fnmatch.fnmatchcase(DRIVER, driver) for driver in drivers):
         return False
     wanted = [n for n in names if not n.startswith("!")]
     unwanted = [n[1:] for n in names if n.startswith("!")]

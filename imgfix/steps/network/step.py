@@ -14,7 +14,7 @@ from imgfix.change import Advice, Decision, Noop
 from imgfix.errors import GuestError
 from imgfix.facts.model import Facts
 from imgfix.profile import Profile
-from imgfix.steps.network import cloud_config, keyfile, managers, mentions, netplan, networkd, sriov
+from imgfix.steps.network import cloud_config, keyfile, managers, mentions, netplan, networkd, sriov, udev
 from imgfix.steps.network.ifcfg import Ifcfg
 from imgfix.steps.network.ifupdown import Ifupdown
 from imgfix.steps.network.interface import Interface, Role, Store, advice, doomed
@@ -92,7 +92,7 @@ def _dhcp(profile: Profile, tree: Tree) -> Iterator[Decision]:
         else:
             yield from one.store.cleaned(tree, nic, lost)
     yield from networkd.links(tree)
-    yield from mentions.names_by_udev(tree)
+    yield from udev.names(tree)
     charge = _in_charge(found)
     yield from _ensured([one for one in charge if one not in kept], found, tree, nic)
     readers = frozenset(one.reader for one in charge if one.reader)

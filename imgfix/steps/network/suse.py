@@ -36,6 +36,10 @@ _BOILERPLATE = frozenset(
     {"BOOTPROTO", "STARTMODE", "NAME", "USERCONTROL", "LLADDR", "HWADDR", "UNIQUE", "_nm_name", "ZONE"}
     | {"DHCLIENT_SET_DEFAULT_ROUTE", "CLOUD_NETCONFIG_MANAGE"}
 )
+#: wicked would take Azure's name from DHCP, before the agent sets the VM's own.
+#: https://learn.microsoft.com/azure/virtual-machines/linux/suse-create-upload-vhd
+_DHCP = f"{FOLDER}/dhcp"
+_SET_HOSTNAME = "DHCLIENT_SET_HOSTNAME"
 _STATIC_DNS = "NETCONFIG_DNS_STATIC_SERVERS"
 
 
@@ -130,3 +134,11 @@ def _global(tree: Tree) -> Iterator[Decision]:
                 reason="DHCP gives the DNS servers",
                 settled="names no DNS server",
             )
+    if files.is_file(tree, _DHCP):
+        yield edited(
+            tree,
+            _DHCP,
+            lambda text: shellvars.set_value(text, _SET_HOSTNAME, "no"),
+            reason="the agent sets the host name, not DHCP",
+            settled="does not set the host name",
+        )
