@@ -71,7 +71,9 @@ _VIRTUAL = re.compile(
 )
 
 #: Values that nobody shall read in a report: keys of 802.1X, Wi-Fi and VPNs.
-_SECRET = re.compile(r"(?i)passw|psk|secret|private-key|wep-key|wep_key|\bpin\b|token")
+_SECRET = re.compile(
+    r"(?i)passw|passphrase|psk|secret|private.?key|wep.?key|wireless.?key|^key|\bpin\b|token"
+)
 
 
 def is_virtual(name: str) -> bool:
