@@ -132,7 +132,7 @@ class _Job:
 
     def _inspect(self, session: Session) -> Facts:
         with self._progress.phase("inspect"):
-            facts = session.facts(self._request.profile.initramfs.drivers)
+            facts = session.facts(self._request.profile.drivers)
             require_suitable(self._request.profile, facts)
         return facts
 
@@ -147,9 +147,7 @@ class _Job:
                 apply(plan, session.guest, self._progress.say)
                 session.delete_swap(plan.swap_devices)
             with self._progress.phase("verify"):
-                again = build_plan(
-                    (PACKAGES, *STEPS), profile, session.facts(profile.initramfs.drivers), session.guest
-                )
+                again = build_plan((PACKAGES, *STEPS), profile, session.facts(profile.drivers), session.guest)
                 require_settled(again)
         with self._progress.phase("verify"):
             session.close_clean()

@@ -93,6 +93,26 @@ class Initramfs(_Section):
     )
 
 
+class KernelModules(_Section):
+    """Modules that every kernel must be able to load (R3, R10, R12)."""
+
+    required: Words = Field((), description="modules that every kernel must have, built in or loadable")
+    wanted: Words = Field((), description="modules that must not be disabled where a kernel has them")
+    enable: bool = Field(
+        True, description="remove what keeps them from loading, in modprobe.d and on the kernel command line"
+    )
+    udf: Literal["auto", "required", "optional"] = Field(
+        "auto",
+        description="a guest without udf: an error (required), nothing (optional), or advice where cloud-init 21.2 "
+        "or later provisions (auto)",
+    )
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """Both lists, each module once."""
+        return tuple(dict.fromkeys((*self.required, *self.wanted)))
+
+
 class Packages(AddRemove):
     """Packages that the guest needs (R13, R16, R17); `remove` drops what a profile below adds."""
 
@@ -215,6 +235,7 @@ class Profile(_Section):
     mode: Mode = Field(Mode.GENERALIZED, strict=False, description="generalized or specialized")
     kernel_args: KernelArgs = KernelArgs()
     initramfs: Initramfs = Initramfs()
+    kernel_modules: KernelModules = KernelModules()
     packages: Packages = Packages()
     swap: Swap = Swap()
     fstab: Fstab = Fstab()
@@ -230,6 +251,11 @@ class Profile(_Section):
     def generalized(self) -> bool:
         """Tell whether the image is for many VMs."""
         return self.mode is Mode.GENERALIZED
+
+    @property
+    def drivers(self) -> tuple[str, ...]:
+        """Every kernel module that a step asks about."""
+        return tuple(dict.fromkeys((*self.initramfs.drivers, *self.kernel_modules.named)))
 
     @property
     def provisioner(self) -> str:

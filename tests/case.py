@@ -40,6 +40,7 @@ from imgfix.facts.model import (
     Package,
     Storage,
 )
+from imgfix.facts.reader import DRIVERS
 from imgfix.plan import Plan
 from imgfix.profile import Profile
 from imgfix.tree import Kind
@@ -52,6 +53,7 @@ Data = Mapping[str, Any]
 
 _KEYS = {"about", "profile", "settings", "facts", "files", "expect", "noops", "error", "regenerated"}
 _DRIVERS = ("hv_vmbus", "hv_storvsc", "hv_netvsc")
+_ASKED = (*DRIVERS, "mlx4_core")
 _MIB = 1 << 20
 
 #: What a guest of each family is like unless the case says otherwise.
@@ -156,7 +158,7 @@ def _kernel(data: Data, family: str) -> Kernel:
             if d in data.get("missing", ())
             else DriverState.MODULE
         )
-        for d in _DRIVERS
+        for d in _ASKED
     }
     image = data.get("initramfs", {})
     return Kernel(
@@ -165,6 +167,7 @@ def _kernel(data: Data, family: str) -> Kernel:
         initramfs=None if image is None else _initramfs(image, _IMAGES[family].format(release)),
         drivers=tuple(states.items()),
         modules_dep=data.get("modules_dep", True),
+        needs=tuple((name, tuple(needed)) for name, needed in data.get("needs", {}).items()),
     )
 
 

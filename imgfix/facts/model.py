@@ -47,6 +47,7 @@ class Kernel:
 
     `image` is its vmlinuz, `initramfs` the image that its boot entries load, or None where there is none.
     `drivers` answers for each driver that imgfix asks about; `modules_dep` tells whether depmod has run.
+    `needs` are, for those of them that are modules, the modules that they depend on, as modules.dep has them.
     """
 
     release: str
@@ -54,10 +55,15 @@ class Kernel:
     initramfs: InitramfsFacts | None
     drivers: tuple[tuple[str, DriverState], ...]
     modules_dep: bool
+    needs: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     def driver(self, name: str) -> DriverState:
         """Return where this kernel has driver `name` (hv_vmbus)."""
         return dict(self.drivers).get(name, DriverState.MISSING)
+
+    def needs_of(self, name: str) -> tuple[str, ...]:
+        """Return the modules that driver `name` depends on, all the way down; none if it is no module."""
+        return dict(self.needs).get(name, ())
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,11 @@ from imgfix.facts.model import Facts, InitramfsFacts, Storage
 from imgfix.facts.packages import read_packages
 from imgfix.tree import Tree
 
-#: What Hyper-V and Azure's provisioning need of a kernel (R3, R10).
-DRIVERS = ("hv_vmbus", "hv_storvsc", "hv_netvsc", "vfat", "udf")
+#: What Hyper-V, Azure's provisioning, and the disks and network cards of its VM sizes need of a kernel (R3, R10).
+DRIVERS = (
+    *("hv_vmbus", "hv_storvsc", "hv_netvsc", "hv_utils", "hv_balloon"),
+    *("vfat", "udf", "isofs", "nvme", "mlx4_en", "mlx5_core", "mana"),
+)
 
 
 def read_facts(

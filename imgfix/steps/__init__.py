@@ -12,6 +12,7 @@ from imgfix.steps.generalize import Generalize
 from imgfix.steps.grub import Grub
 from imgfix.steps.initramfs import Initramfs
 from imgfix.steps.kernel_args import KernelArgs
+from imgfix.steps.kernel_modules import KernelModules
 from imgfix.steps.leftovers import Leftovers
 from imgfix.steps.packages import Packages
 from imgfix.steps.protocol import Step
@@ -28,6 +29,7 @@ STEPS: tuple[Step, ...] = (
     Swap(),
     Fstab(),
     KernelArgs(),
+    KernelModules(),
     Initramfs(),
     Grub(),
     CloudInit(),
