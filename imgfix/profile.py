@@ -84,6 +84,19 @@ class Match(_Section):
     )
 
 
+class Disk(_Section):
+    """Limits of the disk's size (R4)."""
+
+    warn_gib: int = Field(1023, ge=1, le=1 << 16, description="warn of a disk above this many GiB")
+    gen1_max_gib: int = Field(
+        2048, ge=1, le=1 << 16, description="refuse a disk above it that boots by BIOS alone; GiB"
+    )
+    gen2_max_gib: int = Field(
+        4095, ge=1, le=1 << 16, description="refuse a disk above it that boots by UEFI; GiB"
+    )
+    min_mib: int = Field(20, ge=1, le=1 << 20, description="refuse a disk below this many MiB")
+
+
 class Initramfs(_Section):
     """Drivers that every kernel's initramfs must hold (R10)."""
 
@@ -233,6 +246,7 @@ class Profile(_Section):
     description: str = Field("", description="one line for `imgfix profile list`")
     match: Match | None = Field(None, description="the guests it is for; without it: any")
     mode: Mode = Field(Mode.GENERALIZED, strict=False, description="generalized or specialized")
+    disk: Disk = Disk()
     kernel_args: KernelArgs = KernelArgs()
     initramfs: Initramfs = Initramfs()
     kernel_modules: KernelModules = KernelModules()

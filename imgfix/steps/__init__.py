@@ -14,6 +14,7 @@ from imgfix.steps.initramfs import Initramfs
 from imgfix.steps.kernel_args import KernelArgs
 from imgfix.steps.kernel_modules import KernelModules
 from imgfix.steps.leftovers import Leftovers
+from imgfix.steps.lvm import Lvm
 from imgfix.steps.packages import Packages
 from imgfix.steps.protocol import Step
 from imgfix.steps.selinux import Selinux
@@ -27,6 +28,7 @@ PACKAGES: Step = Packages()
 
 STEPS: tuple[Step, ...] = (
     Swap(),
+    Lvm(),
     Fstab(),
     KernelArgs(),
     KernelModules(),
