@@ -141,14 +141,10 @@ def _object(obstacle: Obstacle) -> str:
     return f"{obstacle.module} (by way of {through})" if through else obstacle.module
 
 
-def _sentence(obstacle: Obstacle, verb: str) -> str:
-    return f"{obstacle.rule.place}: `{obstacle.rule.directive}` {verb} {_object(obstacle)} from loading"
-
-
 def _kept(profile: Profile, facts: Facts, obstacles: Sequence[Obstacle]) -> Iterator[Decision]:
     """Decide on what the profile leaves disabled."""
     for obstacle in obstacles:
-        what = _sentence(obstacle, "keeps")
+        what = f"{obstacle.rule.place}: `{obstacle.rule.directive}` keeps {_object(obstacle)} from loading"
         if obstacle.module not in profile.kernel_modules.required:
             yield Advice(f"{what}, and the profile leaves that alone")
         elif obstacle.module == "udf":
@@ -176,7 +172,11 @@ def _enabled(profile: Profile, tree: Tree, path: str, obstacles: Sequence[Obstac
         )
     drop = {o.rule.directive for o in obstacles}
     new = modprobe.remove(files.read_text(tree, path), lambda directive: directive in drop)
-    reason = "; ".join(dict.fromkeys(_sentence(o, "kept") for o in obstacles))
+    reason = "; ".join(
+        dict.fromkeys(
+            f"{o.rule.place}: `{o.rule.directive}` kept {_object(o)} from loading" for o in obstacles
+        )
+    )
     early = any(o.module in profile.initramfs.drivers for o in obstacles)
     target = path
     if posixpath.dirname(path) in VENDOR and not early:
