@@ -85,7 +85,7 @@ def _check_size(source: Source, profile: Profile) -> tuple[str, ...]:
     own = profile.disk
     limits = Limits(own.warn_gib * GIB, own.gen1_max_gib * GIB, own.gen2_max_gib * GIB, own.min_mib * MIB)
     gen2 = any(partition.is_esp for partition in source.table.partitions)
-    return check_size(source.size, gen1=source.table.has_boot_code or not gen2, gen2=gen2, limits=limits)
+    return check_size(source.size, gen1=source.table.bios.possible or not gen2, gen2=gen2, limits=limits)
 
 
 class _Job:
