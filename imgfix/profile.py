@@ -106,6 +106,18 @@ class Initramfs(_Section):
     )
 
 
+class Firmware(_Section):
+    """Generation 1 (BIOS) and Generation 2 (UEFI) (R2)."""
+
+    removable_loader: bool = Field(
+        True,
+        description="put the loader at the path of removable media, from what is on the EFI system partition",
+    )
+    require: Literal["any", "gen1", "gen2", "both"] = Field(
+        "any", description="as which generation of VM the image must boot"
+    )
+
+
 class KernelModules(_Section):
     """Modules that every kernel must be able to load (R3, R10, R12)."""
 
@@ -250,6 +262,7 @@ class Profile(_Section):
     kernel_args: KernelArgs = KernelArgs()
     initramfs: Initramfs = Initramfs()
     kernel_modules: KernelModules = KernelModules()
+    firmware: Firmware = Firmware()
     packages: Packages = Packages()
     swap: Swap = Swap()
     fstab: Fstab = Fstab()

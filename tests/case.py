@@ -39,12 +39,14 @@ from imgfix.facts.model import (
     LogicalVolume,
     Package,
     Storage,
+    Verdict,
 )
 from imgfix.facts.reader import DRIVERS
 from imgfix.plan import Plan
 from imgfix.profile import Profile
 from imgfix.tree import Kind
 from tests import mkconfig
+from tests.facts import efi_writer
 from tests.fake_tree import FakeEntry, FakeTree
 
 FOLDER = Path(__file__).parent / "cases"
@@ -60,6 +62,9 @@ _MIB = 1 << 20
 _RELEASES = {"debian": "6.1.0-18-amd64", "rhel": "5.14.0-427.13.1.el9_4.x86_64"}
 _IMAGES = {"debian": "/boot/initrd.img-{}", "rhel": "/boot/initramfs-{}.img"}
 _VERSIONS = {"debian": "12", "rhel": "9.4"}
+_RELEASES |= {"suse": "6.4.0-150600.21-default"}
+_IMAGES |= {"suse": "/boot/initrd-{}"}
+_VERSIONS |= {"suse": "15.6"}
 _ROOT = {"device": "/dev/sda1", "type": "ext4", "uuid": "0a3407de-014b-458b-b5c1-848e92a327a3", "at": "/"}
 
 
@@ -111,6 +116,8 @@ def _entry(value: str | Data) -> FakeEntry:
     if isinstance(value, str):
         return FakeEntry(value)
     data = dict(value)
+    if "efi" in data:
+        return FakeEntry(getattr(efi_writer, data.pop("efi"))(**data))
     owner = {"mode": data.pop("mode", None), "uid": data.pop("uid", 0), "gid": data.pop("gid", 0)}
     match data:
         case {"link": target, **rest}:
@@ -137,13 +144,18 @@ def _entry(value: str | Data) -> FakeEntry:
 def _facts(data: Data, family: str) -> Facts:
     version = str(data.get("version", _VERSIONS[family]))
     return Facts(
-        distro=Distro(family, (), version, f"{family} {version}", family),
+        distro=Distro(data.get("id", family), (), version, f"{family} {version}", family),
         kernels=tuple(_kernel(k, family) for k in data.get("kernels", [{}])),
         packages=tuple(Package(name, str(v)) for name, v in data.get("packages", {}).items()),
         storage=Storage(
             scheme=data.get("scheme", "gpt"),
             filesystems=tuple(_filesystem(f) for f in data.get("filesystems", [_ROOT])),
             logical_volumes=tuple(_volume(v) for v in data.get("volumes", ())),
+            esp=data.get("efi"),
+            unlisted=tuple(data.get("unlisted", ())),
+            bios=Verdict(
+                data.get("bios", True), ("boot code" if data.get("bios", True) else "no boot code",)
+            ),
         ),
     )
 

@@ -67,6 +67,15 @@ class Kernel:
 
 
 @dataclass(frozen=True, slots=True)
+class Disabled:
+    """A line of modprobe.d that keeps a driver from loading: `place` is file:line, `directive` its text."""
+
+    driver: str
+    place: str
+    directive: str
+
+
+@dataclass(frozen=True, slots=True)
 class Package:
     """One installed package; `version` is the manager's own spelling without the epoch."""
 
@@ -105,10 +114,31 @@ class LogicalVolume:
 
 
 @dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether something is possible, and why: each reason a clause, in the order of the boot."""
+
+    possible: bool
+    reasons: tuple[str, ...]
+
+
+_BOOTS = Verdict(True, ("boot code in the first sector",))
+
+
+@dataclass(frozen=True, slots=True)
+class Generations:
+    """As which generation of VM the disk boots on Azure: 1 is BIOS, 2 is UEFI (R2)."""
+
+    gen1: Verdict
+    gen2: Verdict
+
+
+@dataclass(frozen=True, slots=True)
 class Storage:
     """The disk from the inside. `scheme` is gpt or mbr, None where a file system fills the disk.
 
-    `absent` are the mount points whose file system is not on this disk.
+    `absent` are the mount points whose file system is not on this disk, `unlisted` those that fstab does not
+    name: imgfix mounted the EFI system partition there. `esp` is that partition's number. `bios` tells whether
+    boot code is there and complete.
     """
 
     scheme: str | None
@@ -117,6 +147,9 @@ class Storage:
     has_boot_code: bool = True
     has_esp: bool = False
     absent: tuple[str, ...] = ()
+    unlisted: tuple[str, ...] = ()
+    esp: int | None = None
+    bios: Verdict = _BOOTS
 
     @property
     def swaps(self) -> tuple[Filesystem, ...]:
@@ -141,6 +174,8 @@ class Facts:
     kernels: tuple[Kernel, ...]
     packages: tuple[Package, ...]
     storage: Storage
+    generations: Generations | None = None
+    disabled: tuple[Disabled, ...] = ()
 
     def package(self, *names: str) -> Package | None:
         """Return the first installed package that has one of the names, or None."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from imgfix import tree as guest
 from imgfix.errors import ParseError
+from imgfix.facts.model import Package
 from imgfix.textedit import modprobe
 from imgfix.textedit.modprobe import Directive, Effect
 from imgfix.tree import Tree
@@ -58,6 +59,12 @@ class Obstacle:
     rule: Rule
     certain: bool = True
     through: str = ""
+
+
+def has_old_tools(packages: Iterable[Package]) -> bool:
+    """Tell whether the guest loads modules by module-init-tools, as Enterprise Linux 6, and not by kmod."""
+    names = {package.name for package in packages}
+    return "module-init-tools" in names and "kmod" not in names
 
 
 def read_rules(tree: Tree, *, old_tools: bool = False) -> tuple[Rule, ...]:

@@ -1,12 +1,14 @@
 """Steps: one module a capability. A step yields decisions and never acts.
 
 STEPS is the order in which they plan. Packages are a stage of their own; GRUB comes after whatever edits the
-kernel command line, accounts after histories (a removed account's home is no place to look for them).
+kernel command line, firmware after GRUB (it may copy a configuration), accounts after histories (a removed
+account's home is no place to look for them).
 """
 
 from __future__ import annotations
 
 from imgfix.steps.cloud_init import CloudInit
+from imgfix.steps.firmware import Firmware
 from imgfix.steps.fstab import Fstab
 from imgfix.steps.generalize import Generalize
 from imgfix.steps.grub import Grub
@@ -34,6 +36,7 @@ STEPS: tuple[Step, ...] = (
     KernelModules(),
     Initramfs(),
     Grub(),
+    Firmware(),
     CloudInit(),
     Waagent(),
     Services(),

@@ -123,8 +123,7 @@ def _without_udf(profile: Profile, facts: Facts, what: str) -> Decision:
 
 def _obstacles(profile: Profile, facts: Facts, tree: Tree) -> list[Obstacle]:
     """Return what disables a module of the profile in a kernel that has it as a module, each thing once."""
-    old_tools = facts.package("module-init-tools") is not None and facts.package("kmod") is None
-    rules = facts_modprobe.read_rules(tree, old_tools=old_tools)
+    rules = facts_modprobe.read_rules(tree, old_tools=facts_modprobe.has_old_tools(facts.packages))
     return list(
         dict.fromkeys(
             obstacle
