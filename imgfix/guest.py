@@ -176,6 +176,7 @@ class Guest:
     def copy(self, source: str, path: str) -> None:
         """Copy a file inside the guest, with mode, owner and xattrs."""
         with self.changing(f"{source} cannot be copied to {path}"):
+            self._appliance.call("mkdir_p", posixpath.dirname(path))
             self._appliance.call("cp_a", source, path)
 
     def wipe_swap(self, device: str) -> None:

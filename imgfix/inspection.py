@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterator
 from contextlib import ExitStack
 from enum import Enum
 from pathlib import Path
@@ -45,15 +46,27 @@ def show(facts: Facts, table: PartitionTable, *, as_json: bool) -> None:
     console.print(
         f"[bold]{safe(facts.distro.pretty_name)}[/] (family {facts.distro.family})", highlight=False
     )
-    console.print(_storage(facts, table), _kernels(facts))
-    console.print(f"{len(facts.packages)} packages", highlight=False)
+    console.print(_storage(facts), _kernels(facts))
+    for line in _lines(facts):
+        console.print(line, highlight=False)
 
 
-def _storage(facts: Facts, table: PartitionTable) -> Table:
-    boots = [name for name, can in (("BIOS", table.has_boot_code), ("UEFI", facts.storage.has_esp)) if can]
-    grid = Table(
-        title=f"{facts.storage.scheme or 'no partition table'}, boots by {' and '.join(boots) or 'nothing'}"
-    )
+def _lines(facts: Facts) -> Iterator[str]:
+    """What fits no table: the verdicts on both generations, lines that disable drivers, packages."""
+    if facts.generations is not None:
+        for number, verdict in ((1, facts.generations.gen1), (2, facts.generations.gen2)):
+            word = "[green]boots[/]" if verdict.possible else "[yellow]does not boot[/]"
+            yield f"Generation {number}: {word}: {safe('; '.join(verdict.reasons))}"
+    for one in facts.disabled:
+        yield f"{safe(one.place)}: `{safe(one.directive)}` keeps {one.driver} from loading"
+    yield f"{len(facts.packages)} packages"
+
+
+def _storage(facts: Facts) -> Table:
+    found = facts.generations
+    verdicts = (("BIOS", found.gen1), ("UEFI", found.gen2)) if found is not None else ()
+    boots = " and ".join(name for name, verdict in verdicts if verdict.possible)
+    grid = Table(title=f"{facts.storage.scheme or 'no partition table'}, boots by {boots or 'nothing'}")
     for column in ("device", "type", "mounted at", "size", "free", "UUID"):
         grid.add_column(column, overflow="fold")
     for f in facts.storage.filesystems:
@@ -67,24 +80,29 @@ def _short(size: int) -> str:
 
 
 def _kernels(facts: Facts) -> Table:
+    """A column a kernel: there are more drivers than kernels."""
     grid = Table(title="kernels, and where each has its drivers")
-    for column in ("kernel", "initramfs", *DRIVERS):
-        grid.add_column(column)
+    grid.add_column("")
     for kernel in facts.kernels:
-        image = kernel.initramfs
-        grid.add_row(
-            safe(kernel.release),
-            f"{image.compression}, {len(image.modules)} modules" if image else "none",
-            *(_driver(kernel, name) for name in DRIVERS),
-        )
+        grid.add_column(safe(kernel.release), overflow="fold")
+    grid.add_row("initramfs", *(_image(kernel) for kernel in facts.kernels), end_section=True)
+    disabled = {one.driver for one in facts.disabled}
+    for name in DRIVERS:
+        grid.add_row(name, *(_driver(kernel, name, disabled) for kernel in facts.kernels))
     return grid
 
 
-def _driver(kernel: Kernel, name: str) -> str:
+def _image(kernel: Kernel) -> str:
+    image = kernel.initramfs
+    return f"{image.compression}, {len(image.modules)} modules" if image else "none"
+
+
+def _driver(kernel: Kernel, name: str, disabled: set[str]) -> str:
     state = kernel.driver(name)
     if state is not DriverState.MODULE:
         return str(state.value)
-    return "initramfs" if kernel.initramfs and name in kernel.initramfs.modules else "module"
+    where = "initramfs" if kernel.initramfs and name in kernel.initramfs.modules else "module"
+    return f"{where}, disabled" if name in disabled else where
 
 
 def _plain(value: object) -> object:

@@ -11,7 +11,7 @@ from imgfix.disk.partition import PartitionTable
 from imgfix.errors import GuestError, ImageError, ParseError
 from imgfix.facts import devices
 from imgfix.facts.distro import is_linux_root, read_distro
-from imgfix.facts.model import Filesystem, LogicalVolume, Storage
+from imgfix.facts.model import Filesystem, LogicalVolume, Storage, Verdict
 from imgfix.guest import Guest
 from imgfix.textedit import fstab
 
@@ -28,6 +28,10 @@ _ROOT_TYPES = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs"})
 _SYSTEM = frozenset(
     {"/", "/boot", "/boot/efi", "/usr", "/var", "/opt", "/srv", "/home", "/var/log", "/var/lib"}
 )
+
+
+#: Folders that are there for an EFI system partition, and for nothing else.
+_ESP_FOLDERS = ("/boot/efi", "/efi")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,8 @@ def _scan(appliance: Appliance, table: PartitionTable) -> Storage:
         logical_volumes=volumes,
         has_boot_code=table.has_boot_code,
         has_esp=any(p.is_esp for p in table.partitions),
+        esp=next((p.number for p in table.partitions if p.is_esp), None),
+        bios=Verdict(table.bios.possible, (table.bios.how,)),
     )
 
 
@@ -119,7 +125,31 @@ def _mount_all(appliance: Appliance, guest: Guest, storage: Storage) -> tuple[tu
             raise GuestError(f"/etc/fstab: {mount.device} has no mount point {mount.mountpoint} in the guest")
         mount.read_only(appliance)
         guest.forget()
-    return tuple(mounts), replace(storage, filesystems=_placed(guest, storage, mounts), absent=absent)
+    unlisted = _unlisted_esp(guest, storage, mounts)
+    for mount in unlisted:
+        mount.read_only(appliance)
+        guest.forget()
+    mounts += unlisted
+    places = tuple(mount.mountpoint for mount in unlisted)
+    placed = _placed(guest, storage, mounts)
+    return tuple(mounts), replace(storage, filesystems=placed, absent=absent, unlisted=places)
+
+
+def _unlisted_esp(guest: Guest, storage: Storage, mounts: list[Mount]) -> list[Mount]:
+    """Return where to mount an EFI system partition that fstab leaves out: an empty folder made for it.
+
+    systemd mounts it there, too: https://www.freedesktop.org/software/systemd/man/latest/systemd-gpt-auto-generator.html
+    """
+    esp = next(
+        (f for f in storage.filesystems if storage.esp is not None and f.partition == storage.esp), None
+    )
+    if esp is None or esp.fstype != "vfat" or any(mount.device == esp.device for mount in mounts):
+        return []
+    taken = {mount.mountpoint for mount in mounts}
+    folders = (
+        f for f in _ESP_FOLDERS if f not in taken and tree.is_dir(guest, f) and not tree.names(guest, f)
+    )
+    return [Mount(esp.device, folder) for folder in folders][:1]
 
 
 def _placed(guest: Guest, storage: Storage, mounts: list[Mount]) -> tuple[Filesystem, ...]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from imgfix.apply import apply, install
 from imgfix.disk.identity import footer_identity
-from imgfix.disk.size import check_size
+from imgfix.disk.size import GIB, MIB, Limits, check_size
 from imgfix.disk.source import Source, open_source
 from imgfix.disk.vhd import fixed_footer
 from imgfix.disk.workcopy import WorkCopy
@@ -67,8 +67,7 @@ class Report:
 def run(request: Request, progress: Progress, interrupts: Interrupts) -> Report:
     """Make the request's disk ready for Azure. Raises ImgfixError; then there is no output and no trace."""
     source = open_source(request.disk)
-    gen2 = any(partition.is_esp for partition in source.table.partitions)
-    warnings = check_size(source.size, gen1=source.table.has_boot_code or not gen2, gen2=gen2)
+    warnings = _check_size(source, request.profile)
     with ExitStack() as stack:
         with progress.phase("copy"):
             copying = WorkCopy.create(source, request.target, force=request.force, progress=progress.copied)
@@ -79,6 +78,14 @@ def run(request: Request, progress: Progress, interrupts: Interrupts) -> Report:
             identity = footer_identity(source, os.environ)
             work.publish(fixed_footer(work.size, timestamp=identity.timestamp, unique_id=identity.unique_id))
     return Report(request, facts, plan, work.size, warnings, job.launches)
+
+
+def _check_size(source: Source, profile: Profile) -> tuple[str, ...]:
+    """Compare the size with the profile's limits, by the partition table alone: before a byte is copied."""
+    own = profile.disk
+    limits = Limits(own.warn_gib * GIB, own.gen1_max_gib * GIB, own.gen2_max_gib * GIB, own.min_mib * MIB)
+    gen2 = any(partition.is_esp for partition in source.table.partitions)
+    return check_size(source.size, gen1=source.table.bios.possible or not gen2, gen2=gen2, limits=limits)
 
 
 class _Job:
@@ -132,7 +139,7 @@ class _Job:
 
     def _inspect(self, session: Session) -> Facts:
         with self._progress.phase("inspect"):
-            facts = session.facts(self._request.profile.initramfs.drivers)
+            facts = session.facts(self._request.profile.drivers)
             require_suitable(self._request.profile, facts)
         return facts
 
@@ -147,9 +154,7 @@ class _Job:
                 apply(plan, session.guest, self._progress.say)
                 session.delete_swap(plan.swap_devices)
             with self._progress.phase("verify"):
-                again = build_plan(
-                    (PACKAGES, *STEPS), profile, session.facts(profile.initramfs.drivers), session.guest
-                )
+                again = build_plan((PACKAGES, *STEPS), profile, session.facts(profile.drivers), session.guest)
                 require_settled(again)
         with self._progress.phase("verify"):
             session.close_clean()

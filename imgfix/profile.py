@@ -85,6 +85,19 @@ class Match(_Section):
     )
 
 
+class Disk(_Section):
+    """Limits of the disk's size (R4)."""
+
+    warn_gib: int = Field(1023, ge=1, le=1 << 16, description="warn of a disk above this many GiB")
+    gen1_max_gib: int = Field(
+        2048, ge=1, le=1 << 16, description="refuse a disk above it that boots by BIOS alone; GiB"
+    )
+    gen2_max_gib: int = Field(
+        4095, ge=1, le=1 << 16, description="refuse a disk above it that boots by UEFI; GiB"
+    )
+    min_mib: int = Field(20, ge=1, le=1 << 20, description="refuse a disk below this many MiB")
+
+
 class Initramfs(_Section):
     """Drivers that every kernel's initramfs must hold (R10)."""
 
@@ -92,6 +105,38 @@ class Initramfs(_Section):
     backup: bool = Field(
         True, description="keep the previous image beside the new one, with .bak behind its name"
     )
+
+
+class Firmware(_Section):
+    """Generation 1 (BIOS) and Generation 2 (UEFI) (R2)."""
+
+    removable_loader: bool = Field(
+        True,
+        description="put the loader at the path of removable media, from what is on the EFI system partition",
+    )
+    require: Literal["any", "gen1", "gen2", "both"] = Field(
+        "any", description="as which generation of VM the image must boot"
+    )
+
+
+class KernelModules(_Section):
+    """Modules that every kernel must be able to load (R3, R10, R12)."""
+
+    required: Words = Field((), description="modules that every kernel must have, built in or loadable")
+    wanted: Words = Field((), description="modules that must not be disabled where a kernel has them")
+    enable: bool = Field(
+        True, description="remove what keeps them from loading, in modprobe.d and on the kernel command line"
+    )
+    udf: Literal["auto", "required", "optional"] = Field(
+        "auto",
+        description="a guest without udf: an error (required), nothing (optional), or advice where cloud-init 21.2 "
+        "or later provisions (auto)",
+    )
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """Both lists, each module once."""
+        return tuple(dict.fromkeys((*self.required, *self.wanted)))
 
 
 class Packages(AddRemove):
@@ -231,8 +276,11 @@ class Profile(_Section):
     description: str = Field("", description="one line for `imgfix profile list`")
     match: Match | None = Field(None, description="the guests it is for; without it: any")
     mode: Mode = Field(Mode.GENERALIZED, strict=False, description="generalized or specialized")
+    disk: Disk = Disk()
     kernel_args: KernelArgs = KernelArgs()
     initramfs: Initramfs = Initramfs()
+    kernel_modules: KernelModules = KernelModules()
+    firmware: Firmware = Firmware()
     packages: Packages = Packages()
     swap: Swap = Swap()
     fstab: Fstab = Fstab()
@@ -249,6 +297,11 @@ class Profile(_Section):
     def generalized(self) -> bool:
         """Tell whether the image is for many VMs."""
         return self.mode is Mode.GENERALIZED
+
+    @property
+    def drivers(self) -> tuple[str, ...]:
+        """Every kernel module that a step asks about."""
+        return tuple(dict.fromkeys((*self.initramfs.drivers, *self.kernel_modules.named)))
 
     @property
     def provisioner(self) -> str:

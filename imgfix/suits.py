@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from imgfix.errors import GuestError, ProfileError
-from imgfix.facts.model import Facts
+from imgfix.facts.model import Distro, Facts
 from imgfix.profile import Profile
 
 _CONSTRAINT = re.compile(r"\s*(>=|<=|==|<|>)\s*([0-9]+(?:\.[0-9]+)*)\s*")
@@ -28,8 +28,22 @@ def require_suitable(profile: Profile, facts: Facts) -> None:
             raise GuestError(
                 f"profile {profile.name} is for versions {match.version}; this guest is {distro.pretty_name} "
                 f"(VERSION_ID {distro.version or 'unknown'})",
-                hint="`imgfix profile list` shows the profiles",
+                hint=_hint(distro),
             )
+
+
+def _hint(distro: Distro) -> str:
+    """Enterprise Linux 6.0 to 6.3 is refused for a reason of its own (R12)."""
+    if (
+        distro.family == "rhel"
+        and _holds(distro.version, ">=", "6.0")
+        and not _holds(distro.version, ">=", "6.4")
+    ):
+        return (
+            "Enterprise Linux 6.0 to 6.3 has no Hyper-V drivers: update the guest to 6.4 or later, or install "
+            "Microsoft's Linux Integration Services (LIS) in it and set `match` in a profile of your own"
+        )
+    return "`imgfix profile list` shows the profiles"
 
 
 def _constraints(text: str, name: str) -> list[tuple[str, str]]:

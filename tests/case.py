@@ -39,11 +39,14 @@ from imgfix.facts.model import (
     LogicalVolume,
     Package,
     Storage,
+    Verdict,
 )
+from imgfix.facts.reader import DRIVERS
 from imgfix.plan import Plan
 from imgfix.profile import Profile
 from imgfix.tree import Kind
 from tests import mkconfig
+from tests.facts import efi_writer
 from tests.fake_tree import FakeEntry, FakeTree
 
 FOLDER = Path(__file__).parent / "cases"
@@ -52,12 +55,16 @@ Data = Mapping[str, Any]
 
 _KEYS = {"about", "profile", "settings", "facts", "files", "expect", "noops", "error", "regenerated"}
 _DRIVERS = ("hv_vmbus", "hv_storvsc", "hv_netvsc")
+_ASKED = (*DRIVERS, "mlx4_core")
 _MIB = 1 << 20
 
 #: What a guest of each family is like unless the case says otherwise.
 _RELEASES = {"debian": "6.1.0-18-amd64", "rhel": "5.14.0-427.13.1.el9_4.x86_64"}
 _IMAGES = {"debian": "/boot/initrd.img-{}", "rhel": "/boot/initramfs-{}.img"}
 _VERSIONS = {"debian": "12", "rhel": "9.4"}
+_RELEASES |= {"suse": "6.4.0-150600.21-default"}
+_IMAGES |= {"suse": "/boot/initrd-{}"}
+_VERSIONS |= {"suse": "15.6"}
 _ROOT = {"device": "/dev/sda1", "type": "ext4", "uuid": "0a3407de-014b-458b-b5c1-848e92a327a3", "at": "/"}
 
 
@@ -109,6 +116,8 @@ def _entry(value: str | Data) -> FakeEntry:
     if isinstance(value, str):
         return FakeEntry(value)
     data = dict(value)
+    if "efi" in data:
+        return FakeEntry(getattr(efi_writer, data.pop("efi"))(**data))
     owner = {"mode": data.pop("mode", None), "uid": data.pop("uid", 0), "gid": data.pop("gid", 0)}
     match data:
         case {"link": target, **rest}:
@@ -135,13 +144,18 @@ def _entry(value: str | Data) -> FakeEntry:
 def _facts(data: Data, family: str) -> Facts:
     version = str(data.get("version", _VERSIONS[family]))
     return Facts(
-        distro=Distro(family, (), version, f"{family} {version}", family),
+        distro=Distro(data.get("id", family), (), version, f"{family} {version}", family),
         kernels=tuple(_kernel(k, family) for k in data.get("kernels", [{}])),
         packages=tuple(Package(name, str(v)) for name, v in data.get("packages", {}).items()),
         storage=Storage(
             scheme=data.get("scheme", "gpt"),
             filesystems=tuple(_filesystem(f) for f in data.get("filesystems", [_ROOT])),
             logical_volumes=tuple(_volume(v) for v in data.get("volumes", ())),
+            esp=data.get("efi"),
+            unlisted=tuple(data.get("unlisted", ())),
+            bios=Verdict(
+                data.get("bios", True), ("boot code" if data.get("bios", True) else "no boot code",)
+            ),
         ),
     )
 
@@ -156,7 +170,7 @@ def _kernel(data: Data, family: str) -> Kernel:
             if d in data.get("missing", ())
             else DriverState.MODULE
         )
-        for d in _DRIVERS
+        for d in _ASKED
     }
     image = data.get("initramfs", {})
     return Kernel(
@@ -165,6 +179,7 @@ def _kernel(data: Data, family: str) -> Kernel:
         initramfs=None if image is None else _initramfs(image, _IMAGES[family].format(release)),
         drivers=tuple(states.items()),
         modules_dep=data.get("modules_dep", True),
+        needs=tuple((name, tuple(needed)) for name, needed in data.get("needs", {}).items()),
     )
 
 

@@ -149,3 +149,14 @@ def test_an_unknown_setting(work: Path, tmp_path: Path) -> None:
     gpt_disk(work / "d.raw")
     run = imgfix("apply", "debian", work / "d.raw", "--set", "swap.sizes=3", folder=tmp_path / "run")
     refused(run, 2, "--set swap.sizes=3", "unknown key")
+
+
+def test_the_profile_sets_the_limits_of_the_disk(work: Path, tmp_path: Path) -> None:
+    disk = work / "d.raw"
+    gpt_disk(disk)
+    for setting, size in (("disk.gen1_max_gib=1", 2048 * MIB), ("disk.min_mib=65", 64 * MIB)):
+        with disk.open("r+b") as stream:
+            stream.truncate(size)
+        run = imgfix("apply", "debian", disk, "--set", setting, folder=tmp_path / "run")
+        refused(run, 3, str(size), "Azure takes")
+        nothing_but(work, "d.raw")

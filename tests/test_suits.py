@@ -75,3 +75,10 @@ def test_another_family_is_refused() -> None:
 
 def test_a_profile_without_match_suits_all() -> None:
     require_suitable(profile_load.load("azure"), _facts("", "suse"))
+
+
+@pytest.mark.parametrize(("version", "told"), [("6.0", True), ("6.3", True), ("5.11", False), ("7.9", False)])
+def test_enterprise_linux_before_6_4_is_told_of_its_drivers(version: str, told: bool) -> None:
+    with pytest.raises(GuestError) as caught:
+        require_suitable(_profile(">=6.4,<7"), _facts(version))
+    assert ("Linux Integration Services (LIS)" in (caught.value.hint or "")) is told

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from imgfix.disk import gpt, mbr
+from imgfix.disk.bootcode import UNKNOWN, BiosBoot, read_bios_boot
 from imgfix.disk.sector import SECTOR, ReadAt
 from imgfix.errors import ImageError
 
@@ -54,13 +55,14 @@ class PartitionTable:
     """What stands at the begin of a disk; `scheme` is None where there is no table.
 
     `identity` is the GPT's disk GUID or the MBR signature (eight hex digits). `has_boot_code` says that the
-    first 440 bytes are not all zero, so a BIOS has something to run.
+    first 440 bytes are not all zero, so a BIOS has something to run; `bios` says how far that gets.
     """
 
     scheme: Literal["gpt", "mbr"] | None
     identity: str | None
     has_boot_code: bool
     partitions: tuple[Partition, ...]
+    bios: BiosBoot = UNKNOWN
 
 
 def read_partitions(read_at: ReadAt, size: int) -> PartitionTable:
@@ -89,7 +91,7 @@ def read_partitions(read_at: ReadAt, size: int) -> PartitionTable:
     else:
         table = PartitionTable(None, None, _has_boot_code(sector), ())
     _check_ends(table, size)
-    return table
+    return replace(table, bios=read_bios_boot(read_at, size, table.partitions))
 
 
 def _has_boot_code(sector: bytes) -> bool:

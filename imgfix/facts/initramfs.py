@@ -13,7 +13,8 @@ from imgfix.facts import compression, cpio
 from imgfix.facts.model import InitramfsFacts
 from imgfix.facts.source import CHUNK, Source
 
-#: Files inside an initramfs that can name devices of the machine it was built on, and who put them there.
+#: Files inside an initramfs that can name devices of the machine it was built on or keep drivers from loading,
+#: and who put them there.
 #: `*` matches within one folder.
 HOOKS: tuple[tuple[str, str], ...] = (
     ("conf/conf.d/*", "initramfs-tools(7): resume=, and cryptroot before Debian 10"),
@@ -28,6 +29,9 @@ HOOKS: tuple[tuple[str, str], ...] = (
     ("etc/fstab", "dracut fstab-sys and rootfs-block: file systems to mount or check"),
     ("etc/fstab.sys", "dracut fstab-sys: mounted before the root is switched to"),
     ("etc/lvm/devices/system.devices", "lvmdevices(8): physical volumes by device id; others are not used"),
+    ("etc/modprobe.d/*.conf", "modprobe.d(5), which udev's own loading of drivers heeds as well"),
+    ("lib/modprobe.d/*.conf", "the same, of packages; dracut's rd.driver.blacklist is not in the image"),
+    ("usr/lib/modprobe.d/*.conf", "the same, usr-merged"),
     (
         "lib/dracut/hooks/initqueue/finished/devexists-*.sh",
         "dracut wait_for_dev: the boot waits for the device",

@@ -110,7 +110,8 @@ def _kernel(
     path = _first_file(tree, INITRAMFSES, release, modules)
     initramfs = None if path is None else replace(read_image(guest.resolve(tree, path)), path=path)
     states, has_modules_dep = _drivers(tree, release, modules, drivers)
-    return Kernel(release, image, initramfs, states, has_modules_dep)
+    needs = _needs(tree, f"{modules}/modules.dep", frozenset(drivers))
+    return Kernel(release, image, initramfs, states, has_modules_dep, needs)
 
 
 def _first_file(tree: Tree, patterns: Sequence[str], release: str, modules: str) -> str | None:
@@ -145,6 +146,18 @@ def _listed(tree: Tree, path: str) -> frozenset[str]:
         return frozenset()
     lines = guest.read_text(tree, path).split("\n")
     return frozenset(name for line in lines if (name := module_name(line.partition(":")[0].strip())))
+
+
+def _needs(tree: Tree, path: str, drivers: frozenset[str]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Return what the lines of modules.dep for `drivers` list behind the colon: all dependencies."""
+    if not guest.is_file(tree, path):
+        return ()
+    found: dict[str, tuple[str, ...]] = {}
+    for line in guest.read_text(tree, path).split("\n"):
+        head, colon, rest = line.partition(":")
+        if colon and rest and (name := module_name(head.strip())) in drivers and name is not None:
+            found[name] = tuple(needed for word in rest.split() if (needed := module_name(word)))
+    return tuple(sorted(found.items()))
 
 
 def _walk(tree: Tree, folder: str) -> Iterator[str]:

@@ -47,6 +47,7 @@ class Kernel:
 
     `image` is its vmlinuz, `initramfs` the image that its boot entries load, or None where there is none.
     `drivers` answers for each driver that imgfix asks about; `modules_dep` tells whether depmod has run.
+    `needs` are, for those of them that are modules, the modules that they depend on, as modules.dep has them.
     """
 
     release: str
@@ -54,10 +55,24 @@ class Kernel:
     initramfs: InitramfsFacts | None
     drivers: tuple[tuple[str, DriverState], ...]
     modules_dep: bool
+    needs: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     def driver(self, name: str) -> DriverState:
         """Return where this kernel has driver `name` (hv_vmbus)."""
         return dict(self.drivers).get(name, DriverState.MISSING)
+
+    def needs_of(self, name: str) -> tuple[str, ...]:
+        """Return the modules that driver `name` depends on, all the way down; none if it is no module."""
+        return dict(self.needs).get(name, ())
+
+
+@dataclass(frozen=True, slots=True)
+class Disabled:
+    """A line of modprobe.d that keeps a driver from loading: `place` is file:line, `directive` its text."""
+
+    driver: str
+    place: str
+    directive: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +114,31 @@ class LogicalVolume:
 
 
 @dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether something is possible, and why: each reason a clause, in the order of the boot."""
+
+    possible: bool
+    reasons: tuple[str, ...]
+
+
+_BOOTS = Verdict(True, ("boot code in the first sector",))
+
+
+@dataclass(frozen=True, slots=True)
+class Generations:
+    """As which generation of VM the disk boots on Azure: 1 is BIOS, 2 is UEFI (R2)."""
+
+    gen1: Verdict
+    gen2: Verdict
+
+
+@dataclass(frozen=True, slots=True)
 class Storage:
     """The disk from the inside. `scheme` is gpt or mbr, None where a file system fills the disk.
 
-    `absent` are the mount points whose file system is not on this disk.
+    `absent` are the mount points whose file system is not on this disk, `unlisted` those that fstab does not
+    name: imgfix mounted the EFI system partition there. `esp` is that partition's number. `bios` tells whether
+    boot code is there and complete.
     """
 
     scheme: str | None
@@ -111,6 +147,9 @@ class Storage:
     has_boot_code: bool = True
     has_esp: bool = False
     absent: tuple[str, ...] = ()
+    unlisted: tuple[str, ...] = ()
+    esp: int | None = None
+    bios: Verdict = _BOOTS
 
     @property
     def swaps(self) -> tuple[Filesystem, ...]:
@@ -135,6 +174,8 @@ class Facts:
     kernels: tuple[Kernel, ...]
     packages: tuple[Package, ...]
     storage: Storage
+    generations: Generations | None = None
+    disabled: tuple[Disabled, ...] = ()
 
     def package(self, *names: str) -> Package | None:
         """Return the first installed package that has one of the names, or None."""

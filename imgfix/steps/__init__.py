@@ -1,19 +1,23 @@
 """Steps: one module a capability. A step yields decisions and never acts.
 
 STEPS is the order in which they plan. Packages are a stage of their own; GRUB comes after whatever edits the
-kernel command line, accounts after histories (a removed account's home is no place to look for them). The network
-comes after generalizing, which removes what cloud-init wrote for the old machine's NICs.
+kernel command line, firmware after GRUB (it may copy a configuration), accounts after histories (a removed
+account's home is no place to look for them). The network comes after generalizing, which removes what cloud-init
+wrote for the old machine's NICs.
 """
 
 from __future__ import annotations
 
 from imgfix.steps.cloud_init import CloudInit
+from imgfix.steps.firmware import Firmware
 from imgfix.steps.fstab import Fstab
 from imgfix.steps.generalize import Generalize
 from imgfix.steps.grub import Grub
 from imgfix.steps.initramfs import Initramfs
 from imgfix.steps.kernel_args import KernelArgs
+from imgfix.steps.kernel_modules import KernelModules
 from imgfix.steps.leftovers import Leftovers
+from imgfix.steps.lvm import Lvm
 from imgfix.steps.network import Network
 from imgfix.steps.packages import Packages
 from imgfix.steps.protocol import Step
@@ -28,10 +32,13 @@ PACKAGES: Step = Packages()
 
 STEPS: tuple[Step, ...] = (
     Swap(),
+    Lvm(),
     Fstab(),
     KernelArgs(),
+    KernelModules(),
     Initramfs(),
     Grub(),
+    Firmware(),
     CloudInit(),
     Waagent(),
     Services(),

@@ -40,25 +40,28 @@ _NUMA_EL = (2, 6, 32, 504)
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the command line must have and must not have."""
+    """What the command line must have and must not have; `usable` are modules that no list may blacklist."""
 
     add: tuple[str, ...]
     remove: tuple[str, ...]
     storage: Storage
+    usable: tuple[str, ...] = ()
 
     def main(self, cmdline: str) -> str:
         """Return `cmdline`, a whole one, as wanted."""
-        return kernel_args.edit(self._by_uuid(cmdline), add=self.add, remove=self.remove)
+        return kernel_args.edit(self._mended(cmdline), add=self.add, remove=self.remove)
 
     def part(self, cmdline: str) -> str:
         """Return `cmdline`, which only comes behind a whole one: nothing is added that it does not override."""
         present = {_key(arg) for arg in kernel_args.split(cmdline)}
         mine = [arg for arg in self.add if "=" in arg and _key(arg) in present]
-        return kernel_args.edit(self._by_uuid(cmdline), add=mine, remove=self.remove)
+        return kernel_args.edit(self._mended(cmdline), add=mine, remove=self.remove)
 
     def problems(self, cmdline: str) -> tuple[str, ...]:
         """Return in words what is wrong with a whole command line; empty if nothing is."""
         found = kernel_args.missing(self._in_force(cmdline), self.add, self.remove)
+        listed = kernel_args.blacklisted(cmdline, self.usable)
+        found = (*found, *(f"{arg} disables a module that Azure needs" for arg in listed))
         return found if self._by_uuid(cmdline) == cmdline else (*found, "root= is a disk name")
 
     def _in_force(self, cmdline: str) -> str:
@@ -71,6 +74,9 @@ class Wanted:
             console = arg.split(",", 1)[0] if _key(arg) == "console" else arg
             kept.setdefault(_key(arg) if _key(arg) in single else console, arg)
         return " ".join(reversed(kept.values()))
+
+    def _mended(self, cmdline: str) -> str:
+        return kernel_args.unblacklisted(self._by_uuid(cmdline), self.usable)
 
     def _by_uuid(self, cmdline: str) -> str:
         for arg in kernel_args.split(cmdline):
@@ -87,7 +93,8 @@ def wanted(profile: Profile, facts: Facts, more_unwanted: Sequence[str]) -> Want
     add = list(profile.kernel_args.add)
     if any(needs_numa_off(k.release) for k in facts.kernels) and "numa=off" not in add:
         add.append("numa=off")
-    return Wanted(tuple(add), (*profile.kernel_args.remove, *more_unwanted), facts.storage)
+    usable = profile.kernel_modules.named if profile.kernel_modules.enable else ()
+    return Wanted(tuple(add), (*profile.kernel_args.remove, *more_unwanted), facts.storage, usable)
 
 
 def needs_numa_off(release: str) -> bool:

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from imgfix import tree as files
 from imgfix.change import Copy, Decision, Noop, Rebuild, RebuildKind
 from imgfix.errors import GuestError
+from imgfix.facts import modprobe
 from imgfix.facts.model import DriverState, Facts, InitramfsFacts, Kernel
 from imgfix.profile import Profile
 from imgfix.steps import swap
 from imgfix.steps.edit import edited, parsing, written
+from imgfix.steps.kernel_modules import refuse_without
 from imgfix.textedit import kernel_args, shellvars
 from imgfix.tree import Tree
 
@@ -88,13 +90,7 @@ def _refuse_kernels(kernels: tuple[Kernel, ...], drivers: tuple[str, ...]) -> No
             hint="is /boot on another disk? imgfix needs it on the OS disk",
         )
     for kernel in kernels:
-        missing = [d for d in drivers if kernel.driver(d) is DriverState.MISSING]
-        if missing:
-            raise GuestError(
-                f"kernel {kernel.release} has no {', '.join(missing)}, neither as a module nor built in; "
-                "it cannot run on Hyper-V",
-                hint="install a kernel with Hyper-V drivers, or remove this one; EL 6.0 to 6.3 need Microsoft's LIS",
-            )
+        refuse_without(kernel, drivers)
 
 
 def _dropins(tree: Tree, generator: _Generator, facts: Facts, drivers: tuple[str, ...]) -> Iterator[Decision]:
@@ -147,8 +143,18 @@ def _why(kernel: Kernel, drivers: tuple[str, ...], stale: tuple[str, ...]) -> st
     missing = [d for d in needed if d not in kernel.initramfs.modules]
     if missing:
         return f"{kernel.initramfs.path} lacks {', '.join(missing)}"
+    if disabled := _disables(kernel, kernel.initramfs, needed):
+        return f"{kernel.initramfs.path} keeps drivers from loading: {disabled}"
     waits = _waits_for(kernel.initramfs, stale)
     return f"{kernel.initramfs.path} waits for removed swap: {waits}" if waits else ""
+
+
+def _disables(kernel: Kernel, image: InitramfsFacts, drivers: list[str]) -> str:
+    """Return the first line of the image's own copy of modprobe.d that disables one of `drivers`, or ""."""
+    rules = modprobe.in_initramfs(image.hooks)
+    found = (o for d in drivers for o in modprobe.obstacles(rules, d, kernel.needs_of(d)) if o.certain)
+    first = next(found, None)
+    return f"{first.rule.place}: {first.rule.directive}" if first else ""
 
 
 def _waits_for(image: InitramfsFacts, stale: tuple[str, ...]) -> str:

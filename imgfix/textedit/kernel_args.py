@@ -30,6 +30,12 @@ MULTI_VALUED = (
     *("systemd.mount_extra", "systemd.swap_extra", "systemd.set_credential", "systemd.set_credential_binary"),
 )
 
+#: Arguments that list modules which are not to be loaded, separated by commas: the kernel's (kernel/module/main.c),
+#: kmod's, dracut's (the second until dracut 009, in Enterprise Linux 6), initramfs-tools'.
+BLACKLISTS = frozenset(
+    {"module_blacklist", "modprobe.blacklist", "rd.driver.blacklist", "rdblacklist", "blacklist"}
+)
+
 # isspace() of the C locale, in ASCII: str.isspace would also cut at U+00A0 and the like.
 _SPACE = " \t\n\v\f\r"
 
@@ -106,6 +112,34 @@ def missing(cmdline: str, add: Sequence[str], remove: Sequence[str]) -> tuple[st
     if not found and edit(cmdline, add=add, remove=remove) != cmdline:
         found = [f"consoles are not in the order {' '.join(a for a in add if _parts(a)[0] == 'console')}"]
     return tuple(found)
+
+
+def blacklisted(cmdline: str, modules: Sequence[str]) -> tuple[str, ...]:
+    """Return the arguments of `cmdline` whose list names one of `modules` (hv_vmbus)."""
+    return tuple(arg.text for arg in _parse(cmdline).args if _lists(arg, modules))
+
+
+def unblacklisted(cmdline: str, modules: Sequence[str]) -> str:
+    """Return `cmdline` with `modules` (hv_vmbus) taken off every list of BLACKLISTS; an empty list goes whole."""
+    line = _parse(cmdline)
+    args = [_unlisted(arg, modules) if _lists(arg, modules) else arg for arg in line.args]
+    gone = {place for place, arg in enumerate(args) if not arg.text}
+    if tuple(args) == line.args:
+        return cmdline
+    left = _without(gone, args)
+    return str(_Line(tuple(left), line.rest if left else line.rest.lstrip(_SPACE)))
+
+
+def _lists(arg: _Arg, modules: Sequence[str]) -> bool:
+    return arg.name in BLACKLISTS and any(
+        word.replace("-", "_") in modules for word in (arg.value or "").split(",")
+    )
+
+
+def _unlisted(arg: _Arg, modules: Sequence[str]) -> _Arg:
+    left = [word for word in (arg.value or "").split(",") if word.replace("-", "_") not in modules]
+    name = arg.text.lstrip('"').partition("=")[0]
+    return replace(arg, text=f"{name}={','.join(left)}" if any(left) else "")
 
 
 def overrides(new: str, old: str) -> bool:

@@ -1,4 +1,4 @@
-"""A source disk, and a folder of its own for the output."""
+"""Disks as files and as bytes, and a folder of its own for the output."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from imgfix.disk.source import Source, open_source
-from tests.disk.disks import gpt_disk
+from tests.disk.disks import gpt_disk, mbr_disk
 
 
 @pytest.fixture
@@ -19,3 +19,13 @@ def source(tmp_path: Path) -> Source:
 def out(tmp_path: Path) -> Path:
     (tmp_path / "out").mkdir()
     return tmp_path / "out" / "d.vhd"
+
+
+@pytest.fixture(scope="module")
+def gpt_bytes(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    return gpt_disk(tmp_path_factory.mktemp("gpt") / "d.raw").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def mbr_bytes(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    return mbr_disk(tmp_path_factory.mktemp("mbr") / "d.raw").read_bytes()

@@ -143,6 +143,13 @@ def test_drivers_from_modules_dep_and_builtin() -> None:
     assert states(KERNEL | files) == (MODULE, MODULE, MODULE, BUILTIN, MISSING)
 
 
+def test_what_drivers_depend_on() -> None:
+    (kernel,) = read(KERNEL | {"/lib/modules/6.1/modules.dep": DEP})
+    assert kernel.needs_of("hv_storvsc") == ("hv_vmbus", "udf")
+    assert kernel.needs_of("hv_netvsc") == ("hv_vmbus",)
+    assert kernel.needs_of("hv_vmbus") == kernel.needs_of("vfat") == ()
+
+
 def test_absolute_names_of_old_depmod() -> None:
     dep = "/lib/modules/2.6.18/kernel/drivers/hv/hv_vmbus.ko:\n"
     files: Files = {"/lib/modules/2.6.18/modules.dep": dep, "/boot/vmlinuz-2.6.18": ""}

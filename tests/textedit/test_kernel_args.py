@@ -210,3 +210,42 @@ def test_split_leaves_only_white_space_out(cmdline: str) -> None:
     if args is not None:
         squeezed = str.maketrans("", "", " \t\n\v\f\r")
         assert "".join(args).translate(squeezed) == cmdline.translate(squeezed)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("a modprobe.blacklist=udf b", "a b"),
+        ("modprobe.blacklist=udf", ""),
+        ("modprobe.blacklist=udf  quiet", "quiet"),
+        ("a rd.driver.blacklist=floppy,udf,hv-netvsc,x", "a rd.driver.blacklist=floppy,x"),
+        ('"module_blacklist=udf,floppy" a', "module_blacklist=floppy a"),
+        ('module-blacklist="udf" a', "a"),
+        ("rdblacklist=udf blacklist=udf module_blacklist=udf a", "a"),
+        ("modprobe.blacklist=udfs,floppy udf", "modprobe.blacklist=udfs,floppy udf"),
+        ("modprobe.blacklist= x", "modprobe.blacklist= x"),
+        ("modprobe.blacklist x", "modprobe.blacklist x"),
+        ("initcall_blacklist=udf", "initcall_blacklist=udf"),
+        ("a -- modprobe.blacklist=udf", "a -- modprobe.blacklist=udf"),
+        ("modprobe.blacklist=udf -- single", "-- single"),
+    ],
+)
+def test_unblacklisted(line: str, expected: str) -> None:
+    modules = ("udf", "hv_netvsc")
+    assert kernel_args.unblacklisted(line, modules) == expected
+    assert bool(kernel_args.blacklisted(line, modules)) is (line != expected)
+    assert kernel_args.blacklisted(expected, modules) == ()
+
+
+@given(texts("modprobe.blacklist=", "udf", ",", "module_blacklist=", " -- ", "a "))
+def test_unblacklisted_is_idempotent_and_leaves_the_rest(line: str) -> None:
+    new = or_refused(lambda: kernel_args.unblacklisted(line, ["udf"]))
+    if new is None:
+        return
+    assert kernel_args.blacklisted(new, ["udf"]) == ()
+    assert kernel_args.unblacklisted(new, ["udf"]) == new
+    others = [arg for arg in kernel_args.split(line) if arg.partition("=")[0].strip('"') not in _LISTS]
+    assert [arg for arg in kernel_args.split(new) if arg.partition("=")[0] not in _LISTS] == others
+
+
+_LISTS = {spelled for name in kernel_args.BLACKLISTS for spelled in (name, name.replace("_", "-"))}
