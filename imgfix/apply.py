@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from imgfix.change import Copy, Edit, InstallPackages, Link, Rebuild, Remove, WriteFile
+from imgfix.change import AppendFile, Copy, Edit, InstallPackages, Link, Rebuild, Remove, WriteFile
 from imgfix.errors import ApplyError
 from imgfix.guest import CommandResult, Guest
 from imgfix.plan import Plan
@@ -64,6 +64,9 @@ def install(decision: InstallPackages, guest: Guest, say: Callable[[str], None])
 def apply(plan: Plan, guest: Guest, say: Callable[[str], None]) -> None:
     """Carry out the edits, then the rebuilds, in their order. Raises ApplyError; then nothing is published."""
     for edit in plan.edits:
+        if isinstance(edit, AppendFile):
+            why = edit.reason.removeprefix(edit.path).lstrip(": ")
+            say(f"appending {len(edit.content)} bytes to initramfs {edit.path}: {why}")
         _edit(edit, guest)
     for rebuild in plan.rebuilds:
         why = rebuild.reason.removeprefix(rebuild.target).lstrip(": ")
@@ -82,6 +85,8 @@ def _edit(edit: Edit, guest: Guest) -> None:
             guest.link(path, target)
         case Copy(source, path):
             guest.copy(source, path)
+        case AppendFile(path, content):
+            guest.append(path, content)
 
 
 def _check(rebuild: Rebuild, argv: tuple[str, ...], result: CommandResult) -> None:

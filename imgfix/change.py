@@ -44,6 +44,15 @@ class Copy:
 
 
 @dataclass(frozen=True, slots=True)
+class AppendFile:
+    """Put `content` behind what the file at `path` holds; other names of the same file (hard links) keep theirs."""
+
+    path: str
+    content: bytes
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class RemoveSwapDevice:
     """Erase a swap area, which holds pages of the old machine's memory, and delete its partition or volume.
 
@@ -97,6 +106,6 @@ class Advice:
     text: str
 
 
-Edit: TypeAlias = WriteFile | Remove | Link | Copy
+Edit: TypeAlias = WriteFile | Remove | Link | Copy | AppendFile
 Change: TypeAlias = Edit | RemoveSwapDevice | InstallPackages | Rebuild
 Decision: TypeAlias = Change | Noop | Advice

@@ -6,7 +6,7 @@ import posixpath
 from dataclasses import replace
 
 from imgfix import tree
-from imgfix.change import Copy, Decision, Link, Remove, WriteFile
+from imgfix.change import AppendFile, Copy, Decision, Link, Remove, WriteFile
 from imgfix.errors import GuestError
 from imgfix.tree import Entry, Kind, Tree
 
@@ -19,6 +19,7 @@ class Draft:
         self._entries: dict[str, Entry] = {}
         self._contents: dict[str, bytes] = {}
         self._copies: dict[str, str] = {}
+        self._appended: dict[str, bytes] = {}
         self._removed: set[str] = set()
 
     def lstat(self, path: str) -> Entry | None:
@@ -32,10 +33,10 @@ class Draft:
         entry = self.lstat(path)
         if entry is None or entry.kind is not Kind.FILE:
             raise GuestError(f"{path}: no such regular file in the guest")
-        if path in self._contents:
-            return self._contents[path]
         # What lies below never changes, so that a copy can be read from its source when it is asked for.
-        return self._base.read_file(self._copies.get(path, path))
+        below = self._contents.get(path)
+        content = self._base.read_file(self._copies.get(path, path)) if below is None else below
+        return content + self._appended.get(path, b"")
 
     def listdir(self, path: str) -> tuple[str, ...]:
         """Return the sorted names that the folder `path` would have; empty if it would be no folder."""
@@ -56,6 +57,9 @@ class Draft:
             case WriteFile():
                 decision = replace(decision, path=tree.resolve(self, decision.path))
                 self._write(decision.path, decision.content, decision.mode)
+            case AppendFile():
+                decision = replace(decision, path=tree.resolve(self, decision.path))
+                self._append(decision.path, decision.content)
             case Copy():
                 source, path = tree.resolve(self, decision.source), self._in_folder(decision.path)
                 decision = replace(decision, source=source, path=path)
@@ -81,7 +85,10 @@ class Draft:
         if entry is None or entry.kind is not Kind.FILE:
             raise GuestError(f"{source}: no such regular file in the guest, to be copied to {path}")
         content, origin = self._contents.get(source), self._copies.get(source, source)
+        appended = self._appended.get(source)
         self._put(path, entry)
+        if appended is not None:
+            self._appended[path] = appended
         if content is None:
             self._copies[path] = origin
         else:
@@ -95,6 +102,14 @@ class Draft:
         self._put(path, replace(base, size=len(content)))
         self._contents[path] = content
 
+    def _append(self, path: str, content: bytes) -> None:
+        """Not read before somebody asks: what is appended to is an initramfs."""
+        old = self.lstat(path)
+        if old is None or old.kind is not Kind.FILE:
+            raise GuestError(f"{path}: no such regular file in the guest, to append to")
+        self._entries[path] = replace(old, size=old.size + len(content))
+        self._appended[path] = self._appended.get(path, b"") + content
+
     def _put(self, path: str, entry: Entry) -> None:
         folder = posixpath.dirname(path)
         above = self.lstat(folder)
@@ -104,6 +119,7 @@ class Draft:
             raise GuestError(f"{folder}: not a folder in the guest, where {path} is to go")
         self._contents.pop(path, None)
         self._copies.pop(path, None)
+        self._appended.pop(path, None)
         self._entries[path] = entry
 
     def _forget_below(self, path: str) -> None:
@@ -111,6 +127,7 @@ class Draft:
             del self._entries[known]
             self._contents.pop(known, None)
             self._copies.pop(known, None)
+            self._appended.pop(known, None)
 
     def _is_hidden(self, path: str) -> bool:
         """Tell whether `path`, or a folder above it, was removed: the tree below does not show through."""

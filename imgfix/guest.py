@@ -18,6 +18,9 @@ from imgfix.tree import Entry, Kind
 #: A configuration file larger than this (bytes) is no configuration file; reading it could fill the memory.
 MAX_FILE = 64 << 20
 
+#: Bytes that one call appends; libguestfs' messages end at 4 MiB (guestfs(3), PROTOCOL LIMITS).
+_PIECE = 2 << 20
+
 #: Bytes of a guest command's output that are kept for an error message, its end.
 MAX_OUTPUT = 256 << 10
 
@@ -178,6 +181,19 @@ class Guest:
         with self.changing(f"{source} cannot be copied to {path}"):
             self._appliance.call("mkdir_p", posixpath.dirname(path))
             self._appliance.call("cp_a", source, path)
+
+    def append(self, path: str, content: bytes) -> None:
+        """Put `content` behind what the file at `path` holds; mode, owner, xattrs and other hard links stay."""
+        with self.changing(f"{path} cannot be appended to ({len(content)} bytes)"):
+            whole = path
+            if self._appliance.call("lstatns", path)["st_nlink"] > 1:
+                # update-initramfs keeps its own backups as hard links; they are to stay what they were.
+                whole = f"{path}.imgfix"
+                self._appliance.call("cp_a", path, whole)
+            for at in range(0, len(content), _PIECE):
+                self._appliance.call("write_append", whole, content[at : at + _PIECE])
+            if whole != path:
+                self._appliance.call("mv", whole, path)
 
     def wipe_swap(self, device: str) -> None:
         """Zero a swap device: its signature, and with it pages of the guest's memory."""

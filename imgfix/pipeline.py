@@ -145,7 +145,7 @@ class _Job:
 
     def _settle(self, session: Session, facts: Facts, first: Plan) -> tuple[Facts, Plan]:
         """Plan everything but packages, carry it out, and prove it."""
-        profile = self._request.profile
+        profile = self._request.profile.for_appliance(emulated=session.emulated)
         with self._progress.phase("plan"):
             plan = build_plan(STEPS, profile, facts, session.guest)
         if plan.changes:

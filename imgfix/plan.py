@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from imgfix.change import (
     Advice,
+    AppendFile,
     Copy,
     Decision,
     Edit,
@@ -68,7 +69,7 @@ class Plan:
         final: list[Edit] = []
         for item in self.items:
             edit = item.decision
-            if isinstance(edit, WriteFile | Remove | Link | Copy):
+            if isinstance(edit, WriteFile | Remove | Link | Copy | AppendFile):
                 copied = {e.source for e in final if isinstance(e, Copy)}
                 final = [e for e in final if e.path in copied or not _overtakes(edit, e)]
                 final.append(edit)
@@ -93,6 +94,8 @@ def _overtakes(edit: Edit, earlier: Edit) -> bool:
     """Tell whether `edit` makes the `earlier` one pointless."""
     if isinstance(edit, Remove):
         return (earlier.path + "/").startswith(edit.path + "/")
+    if isinstance(edit, AppendFile):
+        return False
     return earlier.path == edit.path and not isinstance(earlier, Remove)
 
 

@@ -102,6 +102,11 @@ class Initramfs(_Section):
     """Drivers that every kernel's initramfs must hold (R10)."""
 
     drivers: Words = Field((), description="modules that every initramfs must hold")
+    method: Literal["auto", "rebuild", "append"] = Field(
+        "auto",
+        description="rebuild: run the guest's generator; append: put what is missing behind the image, in seconds "
+        "without KVM; auto: append where the appliance runs without KVM",
+    )
     backup: bool = Field(
         True, description="keep the previous image beside the new one, with .bak behind its name"
     )
@@ -307,3 +312,10 @@ class Profile(_Section):
     def provisioner(self) -> str:
         """Who provisions: cloud-init, waagent, or disabled, which a specialized image always is."""
         return self.provisioning.agent if self.generalized else "disabled"
+
+    def for_appliance(self, *, emulated: bool) -> Profile:
+        """Return the profile with what is `auto` decided for an appliance that runs without KVM, or with it."""
+        if self.initramfs.method != "auto":
+            return self
+        method: Literal["rebuild", "append"] = "append" if emulated else "rebuild"
+        return self.model_copy(update={"initramfs": self.initramfs.model_copy(update={"method": method})})

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from imgfix.change import (
     Advice,
+    AppendFile,
     Copy,
     Decision,
     InstallPackages,
@@ -84,6 +85,9 @@ def _row(decision: Decision) -> tuple[str, str, str]:
             return ("[cyan]link[/]", safe(path), safe(reason))
         case Copy(_, path, reason):
             return ("[cyan]copy[/]", safe(path), safe(reason))
+        case AppendFile(path, _, reason):
+            # as that of a rebuild, the reason begins with the file
+            return ("[magenta]append[/]", safe(path), safe(reason.removeprefix(path).lstrip(": ")))
         case RemoveSwapDevice(device, _, _, reason):
             return ("[red]delete[/]", safe(device), safe(reason))
         case InstallPackages(_, packages, reason):

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from imgfix import appliance as appliances
+from imgfix.accel import Accelerator
 from imgfix.appliance import Appliance, GuestfsError
 from imgfix.change import RemoveSwapDevice
 from imgfix.disk.partition import PartitionTable
@@ -65,6 +66,11 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._appliance.__exit__(kind, error, trace)
+
+    @property
+    def emulated(self) -> bool:
+        """Tell whether the appliance runs without KVM: the guest's commands then take many times as long."""
+        return self._appliance.verdict.accelerator is Accelerator.TCG
 
     def make_writable(self) -> None:
         """Mount everything again for writing; until then not a byte of the disk has changed."""

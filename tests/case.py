@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import base64
 import difflib
+import io
+import lzma
 import re
+import stat
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +21,7 @@ import yaml
 from imgfix import profile_load
 from imgfix.change import (
     Advice,
+    AppendFile,
     Copy,
     Decision,
     InstallPackages,
@@ -29,12 +33,14 @@ from imgfix.change import (
     RemoveSwapDevice,
     WriteFile,
 )
+from imgfix.facts.initramfs import read_initramfs
 from imgfix.facts.model import (
     Distro,
     DriverState,
     Facts,
     Filesystem,
     InitramfsFacts,
+    InitramfsLayout,
     Kernel,
     LogicalVolume,
     Package,
@@ -46,7 +52,8 @@ from imgfix.plan import Plan
 from imgfix.profile import Profile
 from imgfix.tree import Kind
 from tests import mkconfig
-from tests.facts import efi_writer
+from tests.facts import cpio_reader, efi_writer
+from tests.facts.cpio_writer import Item
 from tests.fake_tree import FakeEntry, FakeTree
 
 FOLDER = Path(__file__).parent / "cases"
@@ -190,6 +197,23 @@ def _initramfs(data: Data, path: str) -> InitramfsFacts:
         compression="zstd",
         modules=frozenset(data.get("holds", _DRIVERS)),
         hooks=tuple(data.get("hooks", {}).items()),
+        layout=_layout(data["layout"]) if "layout" in data else InitramfsLayout(),
+    )
+
+
+def _layout(data: Data) -> InitramfsLayout:
+    """`at` is the folder of modules, `files` what is in it; folders are what the files need."""
+    files = frozenset(f"{data['at']}/{path}" for path in data.get("files", ()))
+    paths = [*files, f"{data['at']}/modules.dep"]
+    folders = {"/".join(p.split("/")[:n]) for p in paths for n in range(1, p.count("/") + 1)}
+    return InitramfsLayout(
+        generator=data.get("generator", "dracut"),
+        tail=data.get("tail", "gzip"),
+        padding=data.get("padding", 0),
+        roots=tuple(data.get("roots", [data["at"]])),
+        files=files,
+        folders=frozenset(folders),
+        preload=data.get("preload", ""),
     )
 
 
@@ -226,11 +250,13 @@ def differences(case: Case, plan: Plan) -> list[str]:
     for decision, wanted in zip(found, case.expect, strict=True):
         if isinstance(decision, WriteFile):
             problems += _content_differences(case, decision, wanted)
+        if isinstance(decision, Rebuild) and wanted.get("why", "") not in decision.reason:
+            problems.append(f"the reason is {decision.reason!r}, expected {wanted['why']!r}")
     return problems
 
 
 def _head(wanted: Data) -> dict[str, Any]:
-    return {k: v for k, v in wanted.items() if k not in ("content", "added", "removed", "mode")}
+    return {k: v for k, v in wanted.items() if k not in ("content", "added", "removed", "mode", "why")}
 
 
 def _named(decision: Decision) -> dict[str, Any]:
@@ -244,6 +270,8 @@ def _named(decision: Decision) -> dict[str, Any]:
             return {"link": path, "to": target}
         case Copy(source, path):
             return {"copy": source, "to": path}
+        case AppendFile(path, content):
+            return {"append": path, "holds": {e.path: _shown(e) for e in cpio_reader.read(content)}}
         case RemoveSwapDevice(device, partition, volume):
             return {"swap": device, **({"volume": True} if volume else {"partition": partition})}
         case InstallPackages(manager, packages):
@@ -254,6 +282,16 @@ def _named(decision: Decision) -> dict[str, Any]:
             return {"advice": text}
         case Noop(reason):
             return {"noop": reason}
+
+
+def _shown(entry: Item) -> str:
+    """A case tells an appended file by its text; a folder, a link and an index by what they are."""
+    if entry.path.endswith(".bin"):
+        return "index"
+    if entry.path.endswith(".xz"):
+        return f"xz of {lzma.decompress(entry.content).decode()}"
+    kind = "folder" if stat.S_ISDIR(entry.mode) else "link to " if stat.S_ISLNK(entry.mode) else ""
+    return kind + entry.content.decode()
 
 
 def _content_differences(case: Case, decision: WriteFile, wanted: Data) -> Iterable[str]:
@@ -290,6 +328,9 @@ def done(case: Case, plan: Plan) -> tuple[Facts, FakeTree]:
             tree = tree.edited([WriteFile(rebuild.target, made.encode(), "")])
         else:
             facts = replace(facts, kernels=tuple(_rebuilt(k, rebuild) for k in facts.kernels))
+    for edit in plan.edits:
+        if isinstance(edit, AppendFile):
+            facts = replace(facts, kernels=tuple(_appended(k, edit) for k in facts.kernels))
     gone = {swap.device for swap in plan.swap_devices}
     storage = replace(
         facts.storage,
@@ -307,3 +348,16 @@ def _rebuilt(kernel: Kernel, rebuild: Rebuild) -> Kernel:
     if image is None or image.path != rebuild.target:
         return kernel
     return replace(kernel, initramfs=replace(image, modules=frozenset(_DRIVERS), hooks=()))
+
+
+def _appended(kernel: Kernel, edit: AppendFile) -> Kernel:
+    """Return the kernel with what the reader of initramfs images finds in the appended archive."""
+    image = kernel.initramfs
+    if image is None or image.path != edit.path:
+        return kernel
+    added = read_initramfs(io.BytesIO(edit.content), edit.path, len(edit.content))
+    covered = {entry.path for entry in cpio_reader.read(edit.content)}
+    hooks = {p: t for p, t in image.hooks if p not in covered} | dict(added.hooks)
+    return replace(
+        kernel, initramfs=replace(image, modules=image.modules | added.modules, hooks=tuple(hooks.items()))
+    )

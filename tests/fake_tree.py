@@ -6,7 +6,7 @@ import posixpath
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from imgfix.change import Copy, Edit, Link, Remove, WriteFile
+from imgfix.change import AppendFile, Copy, Edit, Link, Remove, WriteFile
 from imgfix.errors import GuestError
 from imgfix.tree import Entry, Kind
 
@@ -114,6 +114,9 @@ class FakeTree:
                 self._add(path, link(target))
             case Copy(source, path):
                 self._add(path, self._entries[source])
+            case AppendFile(path, content):
+                assert old is not None, f"{path} is not there to be appended to"
+                self._add(path, replace(old, content=old.data() + content))
 
 
 def _is_child(path: str, here: str) -> bool:

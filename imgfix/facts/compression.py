@@ -35,6 +35,9 @@ LZ4_LEGACY_MAGIC = 0x184C2102
 LZ4_LEGACY_BLOCK = 8 * 1024 * 1024
 LZ4_LEGACY_PACKED = LZ4_LEGACY_BLOCK + LZ4_LEGACY_BLOCK // 255 + 16
 
+#: The frame of plain `lz4`, which the kernel does not unpack.
+LZ4_FRAME_MAGIC = b"\x04\x22\x4d\x18"
+
 #: https://www.rfc-editor.org/rfc/rfc8878#section-3.1
 ZSTD_MAGIC = 0xFD2FB528
 ZSTD_SKIPPABLE = 0x184D2A50
@@ -224,7 +227,7 @@ FORMATS: tuple[Format, ...] = (
     Format(b"\xfd7zXZ\0", "xz", partial(_member, _xz)),
     Format(b"\x28\xb5\x2f\xfd", "zstd", _zstd_member),
     Format(b"\x02\x21\x4c\x18", "lz4", _lz4_legacy_member),
-    Format(b"\x04\x22\x4d\x18", "lz4", partial(_member, _lz4_frame)),
+    Format(LZ4_FRAME_MAGIC, "lz4", partial(_member, _lz4_frame)),
     Format(b"BZh", "bzip2", partial(_member, bz2.BZ2Decompressor)),
     Format(b"\x5d\0\0", "lzma", partial(_member, _lzma)),
     Format(b"\x89LZO\0", "lzo", _lzo_member),

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import fnmatch
+import posixpath
 import re
+import stat
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 from typing import BinaryIO
 
 from imgfix.errors import GuestError
 from imgfix.facts import compression, cpio
-from imgfix.facts.model import InitramfsFacts
+from imgfix.facts.model import InitramfsFacts, InitramfsLayout
 from imgfix.facts.source import CHUNK, Source
 
 #: Files inside an initramfs that can name devices of the machine it was built on or keep drivers from loading,
@@ -38,6 +41,21 @@ HOOKS: tuple[tuple[str, str], ...] = (
     ),
     ("usr/lib/dracut/hooks/initqueue/finished/devexists-*.sh", "the same, usr-merged"),
     ("var/lib/dracut/hooks/initqueue/finished/devexists-*.sh", "the same, dracut 104 and later"),
+)
+
+#: Where modules are: the second where /lib is no link to usr/lib.
+MODULE_ROOTS = ("usr/lib/modules", "lib/modules")
+
+#: What initramfs-tools loads first, one module with its options a line (initramfs-tools(7)).
+PRELOAD = "conf/modules"
+
+#: What only one generator's images hold.
+MARKS: tuple[tuple[str, str], ...] = (
+    ("conf/initramfs.conf", "initramfs-tools"),
+    ("lib/dracut-lib.sh", "dracut"),
+    ("usr/lib/dracut-lib.sh", "dracut"),
+    ("lib/dracut/*", "dracut"),
+    ("usr/lib/dracut/*", "dracut"),
 )
 
 #: A hook is a text of some lines; what is longer is none. Together they stay below the second number (bytes).
@@ -74,7 +92,8 @@ def read_initramfs(stream: BinaryIO, path: str, size: int) -> InitramfsFacts:
 
     Reads what the kernel unpacks: cpio archives one after the other, each plain or compressed, any NUL
     padding between them, the later file of a path winning. `compression` is that of the largest compressed
-    part, or "none". The stream is read once, forward, in some MiB of memory plus the compression's window.
+    part, or "none"; `layout.tail` that of the last one, where "lz4 frame" is lz4 that no kernel unpacks.
+    The stream is read once, forward, in some MiB of memory plus the compression's window.
     Raises GuestError, naming path and byte offset, on anything else.
     https://docs.kernel.org/driver-api/early-userspace/buffer-format.html
     """
@@ -82,22 +101,30 @@ def read_initramfs(stream: BinaryIO, path: str, size: int) -> InitramfsFacts:
     contents = _Contents()
     packed: Counter[str] = Counter()
     left = UNPACKED_LIMIT
+    tail = InitramfsLayout()
     source.skip_nuls()
     while source.peek(1):
         start = source.offset
         row = compression.detect(source.peek(compression.MAGIC_SIZE))
         if row is None:
             _read_plain(source, contents)
+            tail = InitramfsLayout(tail_size=source.offset - start)
         else:
-            left -= _read_packed(row, source, Source(compression.unpack(row, source), path, left), contents)
+            unpacked = _read_packed(
+                row, source, Source(compression.unpack(row, source), path, left), contents
+            )
+            left -= unpacked
             packed[row.name] += source.offset - start
+            name = "lz4 frame" if row.magic == compression.LZ4_FRAME_MAGIC else row.name
+            tail = InitramfsLayout(tail=name, tail_size=unpacked)
+        end = source.offset
         source.skip_nuls()
+        tail = replace(tail, padding=source.offset - end)
     if not contents.entries:
         raise GuestError(f"{path}: an initramfs without any file ({size} bytes)")
     main = packed.most_common(1)[0][0] if packed else "none"
-    return InitramfsFacts(
-        path, size, main, frozenset(contents.modules), tuple(sorted(contents.hooks.items()))
-    )
+    hooks = tuple(sorted(contents.hooks.items()))
+    return InitramfsFacts(path, size, main, frozenset(contents.modules), hooks, contents.layout(tail))
 
 
 def _read_plain(source: Source, contents: _Contents) -> None:
@@ -130,6 +157,9 @@ class _Contents:
         self.entries = 0
         self.modules: set[str] = set()
         self.hooks: dict[str, str] = {}
+        self._preload: str | None = ""
+        self._generators: set[str] = set()
+        self._kinds: dict[str, int] = {}
         self._hook_bytes = 0
         self._linked: dict[tuple[int, int, int], list[str]] = {}
 
@@ -140,10 +170,41 @@ class _Contents:
             raise source.fault(f"more than {ENTRY_LIMIT} files")
         if member.is_trailer:
             self._linked.clear()
+            return
+        self._place(member)
+        if member.path == PRELOAD:
+            # A linked one may have its text elsewhere; initramfs-tools does not link it.
+            plain = member.is_file and member.links == 1 and member.size < HOOK_SIZE
+            self._preload = self._text(member, source) if plain else None
         elif member.is_file and (name := module_name(member.path)):
             self.modules.add(name)
         else:
             self._add_hook(member, source)
+
+    def _place(self, member: cpio.Member) -> None:
+        """Note what tells the generator, and the modules' folders down from the top."""
+        path = member.path
+        self._generators |= {name for mark, name in MARKS if fnmatch.fnmatchcase(path, mark)}
+        near = any(
+            (root + "/").startswith(path + "/") or path.startswith(root + "/") for root in MODULE_ROOTS
+        )
+        if near or module_name(path):
+            self._kinds[path] = stat.S_IFMT(member.mode)
+
+    def layout(self, tail: InitramfsLayout) -> InitramfsLayout:
+        """Return `tail` with everything that the entries tell."""
+        kinds = self._kinds
+        folders = {path for path, kind in kinds.items() if kind == stat.S_IFDIR}
+        indexes = {posixpath.split(path)[0] for path in kinds if posixpath.basename(path) == "modules.dep"}
+        modules = (path for path, kind in kinds.items() if module_name(path) and kind != stat.S_IFDIR)
+        return replace(
+            tail,
+            generator=self._generators.pop() if len(self._generators) == 1 else "",
+            roots=tuple(sorted(path for path in indexes if folders.issuperset(_upward(path)))),
+            files=frozenset(modules),
+            folders=frozenset(folders),
+            preload=self._preload,
+        )
 
     def _add_hook(self, member: cpio.Member, source: Source) -> None:
         """Hard links of one file share its content, which cpio stores with the last of them only."""
@@ -165,3 +226,9 @@ class _Contents:
         if self._hook_bytes > HOOKS_TOTAL:
             raise source.fault(f"more than {HOOKS_TOTAL} bytes of configuration")
         return source.take(member.size).decode("utf-8", "surrogateescape")
+
+
+def _upward(folder: str) -> list[str]:
+    """Return `folder` and the folders above it."""
+    parts = folder.split("/")
+    return ["/".join(parts[:count]) for count in range(1, len(parts) + 1)]

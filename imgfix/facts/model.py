@@ -26,6 +26,27 @@ class DriverState(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class InitramfsLayout:
+    """How an image is put together: what one must know to put an archive behind it. Paths have no leading slash.
+
+    `generator` is who made it: dracut, initramfs-tools, or "" for another. `tail` is the format of its last
+    archive ("none": a plain one), `tail_size` that archive's unpacked bytes, `padding` the NUL bytes behind it.
+    `roots` are the folders of module indexes (usr/lib/modules/6.1.0-18-amd64), real ones all the way;
+    `files` the modules, links to modules among them, `folders` the folders in which modules may lie.
+    `preload` is conf/modules, the modules that initramfs-tools loads first; None where it cannot be told.
+    """
+
+    generator: str = ""
+    tail: str = "none"
+    tail_size: int = 0
+    padding: int = 0
+    roots: tuple[str, ...] = ()
+    files: frozenset[str] = frozenset()
+    folders: frozenset[str] = frozenset()
+    preload: str | None = ""
+
+
+@dataclass(frozen=True, slots=True)
 class InitramfsFacts:
     """What one initramfs image holds.
 
@@ -39,6 +60,7 @@ class InitramfsFacts:
     compression: str
     modules: frozenset[str]
     hooks: tuple[tuple[str, str], ...]
+    layout: InitramfsLayout = InitramfsLayout()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,15 +6,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from imgfix import tree as files
-from imgfix.change import Copy, Decision, Noop, Rebuild, RebuildKind
+from imgfix.change import AppendFile, Copy, Decision, Noop, Rebuild, RebuildKind
 from imgfix.errors import GuestError
-from imgfix.facts import modprobe
-from imgfix.facts.model import DriverState, Facts, InitramfsFacts, Kernel
+from imgfix.facts.model import DriverState, Facts, Kernel
+from imgfix.pack import newc
 from imgfix.profile import Profile
-from imgfix.steps import swap
+from imgfix.steps import initramfs_stale, swap
 from imgfix.steps.edit import edited, parsing, written
+from imgfix.steps.initramfs_append import Addition, addition
 from imgfix.steps.kernel_modules import refuse_without
-from imgfix.textedit import kernel_args, shellvars
+from imgfix.textedit import shellvars
 from imgfix.tree import Tree
 
 _MIB = 1 << 20
@@ -53,34 +54,50 @@ MODULES_POLICY = "/etc/initramfs-tools/conf.d/imgfix-modules"
 
 
 class Initramfs:
-    """Writes the generator's drop-in, and rebuilds the images that lack a driver or wait for removed swap."""
+    """Writes the generator's drop-in; appends to or rebuilds the images that lack a driver or wait for swap."""
 
     name = "initramfs"
     requirements = ("R10", "R12")
 
     def plan(self, profile: Profile, facts: Facts, tree: Tree) -> Iterator[Decision]:
-        """Yield the drop-in, and for each kernel a backup and a rebuild, or a Noop."""
+        """Yield the drop-in, and for each kernel a backup and an addition or a rebuild, or a Noop."""
         drivers = profile.initramfs.drivers
         _refuse_kernels(facts.kernels, drivers)
         generator = next((g for g in _GENERATORS if all(files.is_file(tree, p) for p in g.programs)), None)
         if generator is not None:
             yield from _dropins(tree, generator, facts, drivers)
-        stale = swap.unwanted_args(profile, facts)
-        reasons = {kernel.release: _why(kernel, drivers, stale) for kernel in facts.kernels}
-        images = [k.initramfs for k in facts.kernels if reasons[k.release] and k.initramfs]
-        _refuse_small_boot(facts, images, tree, backup=profile.initramfs.backup)
-        for kernel in facts.kernels:
-            if not reasons[kernel.release]:
+        yield from self._images(profile, facts, tree, generator)
+
+    def _images(
+        self, profile: Profile, facts: Facts, tree: Tree, generator: _Generator | None
+    ) -> Iterator[Decision]:
+        lacks = [_lack(profile, facts, kernel) for kernel in facts.kernels]
+        ways = [_way(profile, facts, tree, lack) if lack.why else None for lack in lacks]
+        todo = [(lack, way) for lack, way in zip(lacks, ways, strict=True) if way is not None]
+        _refuse_small_boot(facts, todo, tree, backup=profile.initramfs.backup)
+        for lack, way in zip(lacks, ways, strict=True):
+            if way is None:
                 yield Noop(
-                    f"{kernel.release}: its initramfs holds the drivers, or the kernel has them built in"
+                    f"{lack.kernel.release}: its initramfs holds the drivers, or the kernel has them built in"
                 )
-                continue
-            if generator is None:
+            elif isinstance(way, Addition):
+                yield from _append(profile, tree, lack, way)
+            elif generator is None:
                 raise GuestError(
-                    f"{kernel.image}: {reasons[kernel.release]}, and the guest has no initramfs generator",
+                    f"{lack.kernel.image}: {lack.why}{way}, and the guest has no initramfs generator",
                     hint="install dracut or initramfs-tools in the guest",
                 )
-            yield from _rebuild(profile, tree, kernel, generator, reasons[kernel.release])
+            else:
+                yield from _rebuild(profile, tree, lack.kernel, generator, f"{lack.why}{way}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Lack:
+    """Why the initramfs of `kernel` will not do, or "", and the drivers that it lacks."""
+
+    kernel: Kernel
+    why: str
+    drivers: tuple[str, ...]
 
 
 def _refuse_kernels(kernels: tuple[Kernel, ...], drivers: tuple[str, ...]) -> None:
@@ -135,41 +152,64 @@ def _policy(tree: Tree) -> str:
     return value
 
 
-def _why(kernel: Kernel, drivers: tuple[str, ...], stale: tuple[str, ...]) -> str:
-    """Return why the kernel's initramfs must be rebuilt, or ""."""
-    needed = [d for d in drivers if kernel.driver(d) is DriverState.MODULE]
-    if kernel.initramfs is None:
-        return f"there is no initramfs to load {', '.join(needed)} from" if needed else ""
-    missing = [d for d in needed if d not in kernel.initramfs.modules]
+def _lack(profile: Profile, facts: Facts, kernel: Kernel) -> _Lack:
+    needed = [d for d in profile.initramfs.drivers if kernel.driver(d) is DriverState.MODULE]
+    image = kernel.initramfs
+    if image is None:
+        why = f"there is no initramfs to load {', '.join(needed)} from" if needed else ""
+        return _Lack(kernel, why, tuple(needed))
+    missing = tuple(d for d in needed if d not in image.modules)
+    waits = initramfs_stale.waits_for(image, swap.unwanted_args(profile, facts))
+    old = initramfs_stale.names_old_disks(profile, image)
     if missing:
-        return f"{kernel.initramfs.path} lacks {', '.join(missing)}"
-    if disabled := _disables(kernel, kernel.initramfs, needed):
-        return f"{kernel.initramfs.path} keeps drivers from loading: {disabled}"
-    waits = _waits_for(kernel.initramfs, stale)
-    return f"{kernel.initramfs.path} waits for removed swap: {waits}" if waits else ""
+        why = f"{image.path} lacks {', '.join(missing)}"
+    elif disabled := initramfs_stale.disables(kernel, image.hooks, needed):
+        why = f"{image.path} keeps drivers from loading: {disabled}"
+    elif waits:
+        why = f"{image.path} waits for removed swap: {waits}"
+    else:
+        why = f"{image.path} names the old machine's disks: {initramfs_stale.LVM_DEVICES}" if old else ""
+    return _Lack(kernel, why, missing)
 
 
-def _disables(kernel: Kernel, image: InitramfsFacts, drivers: list[str]) -> str:
-    """Return the first line of the image's own copy of modprobe.d that disables one of `drivers`, or ""."""
-    rules = modprobe.in_initramfs(image.hooks)
-    found = (o for d in drivers for o in modprobe.obstacles(rules, d, kernel.needs_of(d)) if o.certain)
-    first = next(found, None)
-    return f"{first.rule.place}: {first.rule.directive}" if first else ""
 
 
-def _waits_for(image: InitramfsFacts, stale: tuple[str, ...]) -> str:
-    """Return what inside the image names removed swap, as "file: word", or ""."""
-    for path, text in image.hooks:
-        with parsing(f"{image.path}, {path}"):
-            if path.startswith("conf/"):
-                resume = shellvars.get(text, "RESUME")
-                if stale and resume not in (None, "", "none"):
-                    return f"{path}: RESUME={resume}"
-            elif path.startswith("etc/cmdline.d/"):
-                for line in text.splitlines():
-                    if kernel_args.edit(line, add=(), remove=stale) != line:
-                        return f"{path}: {line.strip()}"
-    return ""
+def _way(profile: Profile, facts: Facts, tree: Tree, lack: _Lack) -> Addition | str:
+    """Return what to append, or why it is a rebuild, to follow the reason of that: "" where one is wanted.
+
+    `auto` was decided before planning, by how the appliance runs; undecided it is a rebuild.
+    """
+    kernel, image = lack.kernel, lack.kernel.initramfs
+    if profile.initramfs.method != "append" or image is None:
+        return ""
+    texts = dict(initramfs_stale.neutral(image, swap.unwanted_args(profile, facts)))
+    needed = [d for d in profile.initramfs.drivers if kernel.driver(d) is DriverState.MODULE]
+    if initramfs_stale.disables(kernel, image.hooks, needed):
+        texts |= dict(initramfs_stale.renewed(image, tree))
+        hooks = tuple((dict(image.hooks) | texts).items())
+        if left := initramfs_stale.disables(kernel, hooks, needed):
+            return f" (not appended: it would still hold {left})"
+    changed = [newc.Entry(path, text.encode("utf-8", "surrogateescape")) for path, text in texts.items()]
+    if initramfs_stale.names_old_disks(profile, image):
+        # An archive can remove nothing; a link that leads nowhere is no devices file either.
+        changed.append(newc.link(initramfs_stale.LVM_DEVICES, "/run/imgfix-removed"))
+    found = addition(tree, kernel, lack.drivers, changed)
+    return found if isinstance(found, Addition) else f" (not appended: {found})"
+
+
+def _append(profile: Profile, tree: Tree, lack: _Lack, added: Addition) -> Iterator[Decision]:
+    image = lack.kernel.initramfs
+    assert image is not None
+    yield from _backup(profile, tree, image.path)
+    modules = f"; adds {', '.join(added.modules)}" if added.modules else ""
+    reason = f"{lack.why}{modules}; to have it rebuilt: --set initramfs.method=rebuild"
+    yield AppendFile(image.path, added.content, reason)
+
+
+def _backup(profile: Profile, tree: Tree, image: str) -> Iterator[Decision]:
+    backup = f"{image}.bak"
+    if profile.initramfs.backup and not files.exists(tree, backup):
+        yield Copy(image, backup, "the previous initramfs, to go back to")
 
 
 def _rebuild(
@@ -181,9 +221,7 @@ def _rebuild(
             hint="make one in the guest (dracut, update-initramfs -c), then run imgfix again",
         )
     image = kernel.initramfs.path
-    backup = f"{image}.bak"
-    if profile.initramfs.backup and not files.exists(tree, backup):
-        yield Copy(image, backup, "the previous initramfs, to go back to")
+    yield from _backup(profile, tree, image)
     if not kernel.modules_dep:
         yield Rebuild(
             RebuildKind.DEPMOD, kernel.release, (("depmod", kernel.release),), "modules.dep is missing"
@@ -193,20 +231,28 @@ def _rebuild(
     yield Rebuild(RebuildKind.INITRAMFS, image, (command,), reason)
 
 
-def _refuse_small_boot(facts: Facts, images: list[InitramfsFacts], tree: Tree, *, backup: bool) -> None:
-    """A rebuild needs room for the new image beside the old one; each backup and each growth stays."""
+def _refuse_small_boot(
+    facts: Facts, todo: list[tuple[_Lack, Addition | str]], tree: Tree, *, backup: bool
+) -> None:
+    """A rebuild needs room for the new image beside the old one; each backup, growth and addition stays."""
     boot = facts.storage.holding("/boot")
+    images = [lack.kernel.initramfs for lack, _ in todo if lack.kernel.initramfs]
     if not images or boot is None or boot.free is None:
         return
-    largest = max(image.size for image in images)
-    needed = largest * _GROWTH + (sum(image.size for image in images) - largest) * (_GROWTH - 1)
+    rebuilt = [
+        lack.kernel.initramfs.size for lack, way in todo if isinstance(way, str) and lack.kernel.initramfs
+    ]
+    largest = max(rebuilt, default=0)
+    needed = largest * _GROWTH + (sum(rebuilt) - largest) * (_GROWTH - 1)
+    needed += sum(len(way.content) for _, way in todo if isinstance(way, Addition))
     if backup:
         needed += sum(image.size for image in images if not files.exists(tree, f"{image.path}.bak"))
     if boot.free < needed:
         keep = " and keep the previous ones" if backup else ""
         less = ", or keep no backups: --set initramfs.backup=false" if backup else ""
+        what = "rebuild" if rebuilt else "append to"
         raise GuestError(
-            f"{boot.free // _MIB} MiB free on {boot.mountpoint}, {int(needed) // _MIB} MiB needed to rebuild "
+            f"{boot.free // _MIB} MiB free on {boot.mountpoint}, {int(needed) // _MIB} MiB needed to {what} "
             f"{len(images)} initramfs images{keep}",
             hint=f"remove old kernels in the guest{less}",
         )

@@ -7,6 +7,7 @@ import io
 import random
 import stat
 import tracemalloc
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from imgfix.errors import GuestError
 from imgfix.facts import compression, cpio, initramfs
 from imgfix.facts.initramfs import module_name, read_initramfs
-from imgfix.facts.model import InitramfsFacts
+from imgfix.facts.model import InitramfsFacts, InitramfsLayout
 from imgfix.facts.source import Source
 from tests.facts.cpio_writer import COMPRESSORS, Item, archive, gz, lz4_legacy, zstd, zstd_sized
 
@@ -37,7 +38,11 @@ ALL_MODULES = MAIN_MODULES | {"hv_netvsc"}
 
 
 def read(data: bytes) -> InitramfsFacts:
-    return read_initramfs(io.BytesIO(data), PATH, len(data))
+    return replace(read_initramfs(io.BytesIO(data), PATH, len(data)), layout=InitramfsLayout())
+
+
+def layout(data: bytes) -> InitramfsLayout:
+    return read_initramfs(io.BytesIO(data), PATH, len(data)).layout
 
 
 @pytest.mark.parametrize("packed", COMPRESSORS)
@@ -320,3 +325,71 @@ def test_cpio_reads_back_what_was_written(items: list[tuple[str, bytes]], step: 
     contents = [source.take(member.size) for member in cpio.members(source) if not member.is_trailer]
     assert contents == [content for _, content in items]
     assert source.peek(1) == b""
+
+
+def _folders(*paths: str) -> tuple[Item, ...]:
+    return tuple(Item(path, mode=stat.S_IFDIR | 0o755) for path in paths)
+
+
+ROOT = "usr/lib/modules/6.1"
+FOLDERS = ("usr", "usr/lib", "usr/lib/modules", ROOT, f"{ROOT}/kernel")
+TOOLS: tuple[Item | tuple[str, bytes], ...] = (
+    *_folders(*FOLDERS),
+    Item("lib", b"usr/lib", stat.S_IFLNK | 0o777),
+    (f"{ROOT}/modules.dep", b""),
+    (f"{ROOT}/kernel/ext4.ko", b"x"),
+    Item(f"{ROOT}/kernel/weak.ko.xz", b"../ext4.ko", stat.S_IFLNK | 0o777),
+    ("conf/initramfs.conf", b"MODULES=most\n"),
+    ("conf/modules", b"loop\n"),
+)
+
+
+@pytest.mark.parametrize("packed", COMPRESSORS)
+def test_the_layout_tells_what_appending_needs(packed: str) -> None:
+    name, compress = COMPRESSORS[packed]
+    found = layout(MICROCODE + compress(archive(*TOOLS)) + bytes(8))
+    assert found == InitramfsLayout(
+        generator="initramfs-tools",
+        tail="lz4 frame" if packed == "lz4 frame" else name,
+        # a plain archive goes on from the microcode: one archive, as for the kernel
+        tail_size=len(archive(*TOOLS)) + (len(MICROCODE) if packed == "none" else 0),
+        padding=8,
+        roots=(ROOT,),
+        files=frozenset({f"{ROOT}/kernel/ext4.ko", f"{ROOT}/kernel/weak.ko.xz"}),
+        folders=frozenset(FOLDERS),
+        preload="loop\n",
+    )
+
+
+def test_the_layout_of_the_last_archive_counts() -> None:
+    found = layout(gz(archive(*TOOLS)) + zstd(archive(("conf/modules", b"loop\nnvme\n"))))
+    assert (found.tail, found.padding, found.preload) == ("zstd", 0, "loop\nnvme\n")
+
+
+@pytest.mark.parametrize("mark", ["usr/lib/dracut-lib.sh", "lib/dracut/hooks/cmdline/a.sh"])
+def test_dracut_is_known_by_what_only_it_leaves(mark: str) -> None:
+    assert layout(archive((mark, b""))).generator == "dracut"
+
+
+def test_an_unknown_generator_or_two_are_none() -> None:
+    assert layout(archive(("init", b""))).generator == ""
+    assert layout(archive(("conf/initramfs.conf", b""), ("usr/lib/dracut/x", b""))).generator == ""
+
+
+def test_indexes_behind_a_link_are_no_root() -> None:
+    linked = archive(
+        *_folders("lib/modules", "lib/modules/6.1"), *TOOLS[5:6], ("lib/modules/6.1/modules.dep", b"")
+    )
+    assert layout(linked).roots == ()
+
+
+def test_a_later_archive_can_turn_a_folder_into_a_link() -> None:
+    link = archive(Item(ROOT, b"elsewhere", stat.S_IFLNK | 0o777))
+    assert layout(gz(archive(*TOOLS))).roots == (ROOT,)
+    assert layout(gz(archive(*TOOLS)) + gz(link)).roots == ()
+
+
+def test_what_is_loaded_first_is_told_or_refused() -> None:
+    assert layout(archive(("init", b""))).preload == ""
+    assert layout(archive(Item("conf/modules", b"loop\n", links=2))).preload is None
+    assert layout(archive(("conf/modules", b"x" * initramfs.HOOK_SIZE))).preload is None
