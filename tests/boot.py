@@ -40,7 +40,7 @@ from typing import IO, Literal, get_args
 from tests.disks.host import kvm_works
 
 Firmware = Literal["bios", "uefi"]
-Controller = Literal["virtio-scsi", "virtio-blk", "ide"]
+Controller = Literal["virtio-scsi", "virtio-blk", "ide", "pvscsi"]
 
 VHD_FOOTER = 512
 BOOT_TIMEOUT = 600.0
@@ -62,6 +62,8 @@ _DRIVES: dict[Controller, tuple[str, ...]] = {
         *("-device", "scsi-hd,bus=scsi0.0,drive=disk,vendor=Msft,product=Virtual Disk,bootindex=1"),
     ),
     "virtio-blk": ("-device", "virtio-blk-pci,drive=disk,bootindex=1"),
+    # VMware's, whose driver the images of the test disks lack.
+    "pvscsi": ("-device", "pvscsi,id=scsi0", "-device", "scsi-hd,bus=scsi0.0,drive=disk,bootindex=1"),
     "ide": ("-device", "ide-hd,bus=ide.0,drive=disk,bootindex=1"),
 }
 # A boot that shows one of these on the console never comes to a login.
