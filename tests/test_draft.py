@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imgfix import tree as files
-from imgfix.change import Copy, Decision, Link, Noop, Remove, WriteFile
+from imgfix.change import AppendFile, Copy, Decision, Link, Noop, Remove, WriteFile
 from imgfix.draft import Draft
 from imgfix.errors import GuestError
 from imgfix.tree import Kind
@@ -53,6 +53,41 @@ def test_a_write_goes_through_links(base: FakeTree) -> None:
     assert draft.stage(WriteFile("/etc/dangling", b"x", "")) == WriteFile("/run/new", b"x", "")
     assert draft.stage(WriteFile("/bin/tool", b"x", "")) == WriteFile("/usr/bin/tool", b"x", "")
     assert draft.listdir("/run") == ("new",)
+
+
+def test_what_is_appended_stands_behind_what_is_there(base: FakeTree) -> None:
+    draft = Draft(base)
+    assert draft.stage(AppendFile("/etc/link", b"1", "")) == AppendFile("/etc/old", b"1", "")
+    draft.stage(AppendFile("/etc/old", b"2", ""))
+    assert draft.read_file("/etc/old") == b"old\n12"
+    assert draft.lstat("/etc/old") == FakeEntry("old\n12", mode=0o600, uid=7).entry()
+    assert base.read_file("/etc/old") == b"old\n"
+
+
+def test_a_copy_holds_what_was_appended_before_it_and_nothing_later(base: FakeTree) -> None:
+    draft = Draft(base)
+    draft.stage(AppendFile("/etc/old", b"1", ""))
+    draft.stage(Copy("/etc/old", "/etc/backup", ""))
+    draft.stage(AppendFile("/etc/old", b"2", ""))
+    assert (draft.read_file("/etc/backup"), draft.read_file("/etc/old")) == (b"old\n1", b"old\n12")
+
+
+def test_a_write_and_a_removal_take_what_was_appended_along(base: FakeTree) -> None:
+    draft = Draft(base)
+    draft.stage(AppendFile("/etc/old", b"1", ""))
+    draft.stage(WriteFile("/etc/old", b"new", ""))
+    assert draft.read_file("/etc/old") == b"new"
+    draft.stage(AppendFile("/etc/old", b"2", ""))
+    assert draft.read_file("/etc/old") == b"new2"
+    draft.stage(Remove("/etc/old", ""))
+    with pytest.raises(GuestError, match="to append to"):
+        draft.stage(AppendFile("/etc/old", b"3", ""))
+
+
+@pytest.mark.parametrize("path", ["/etc/d", "/etc/dangling", "/nowhere"])
+def test_nothing_is_appended_to_what_is_no_file(base: FakeTree, path: str) -> None:
+    with pytest.raises(GuestError, match="no such regular file in the guest, to append to"):
+        Draft(base).stage(AppendFile(path, b"1", ""))
 
 
 def test_a_removed_link_is_itself_removed(base: FakeTree) -> None:

@@ -10,6 +10,7 @@ import pytest
 from imgfix import tree as files
 from imgfix.change import (
     Advice,
+    AppendFile,
     Copy,
     Decision,
     Edit,
@@ -39,6 +40,10 @@ def _plan(*decisions: Decision) -> Plan:
 
 def _write(path: str, text: str = "") -> WriteFile:
     return WriteFile(path, text.encode(), "")
+
+
+def _append(path: str, text: str) -> AppendFile:
+    return AppendFile(path, text.encode(), "")
 
 
 def _remove(path: str) -> Remove:
@@ -134,3 +139,17 @@ def test_an_error_names_the_step_once_and_keeps_its_kind_line_and_hint() -> None
     error = caught.value
     assert str(error) == error.message == "broken: /etc/x:3: bad"
     assert (error.line, error.hint) == (3, "mend it")
+
+
+def test_what_is_appended_to_stays_and_each_addition_does() -> None:
+    edits = (
+        _write("/boot/a"),
+        Copy("/boot/a", "/boot/a.bak", ""),
+        _append("/boot/a", "1"),
+        _append("/boot/a", "2"),
+    )
+    assert _plan(*edits).edits == edits
+
+
+def test_a_later_write_overtakes_what_was_appended() -> None:
+    assert _plan(_append("/boot/a", "1"), _write("/boot/a")).edits == (_write("/boot/a"),)

@@ -333,3 +333,20 @@ def test_a_setting_of_one_value_takes_the_place_of_the_inherited_one(load: Load)
     assert "rootdelay=9" in loaded.kernel_args.add
     assert "rootdelay=300" not in loaded.kernel_args.add
     assert {"console=ttyS0", "console=tty0"} <= set(loaded.kernel_args.add)
+
+
+@pytest.mark.parametrize(
+    ("setting", "emulated", "method"),
+    [
+        ("auto", True, "append"),
+        ("auto", False, "rebuild"),
+        ("append", False, "append"),
+        ("rebuild", True, "rebuild"),
+    ],
+)
+def test_how_an_initramfs_is_mended_depends_on_kvm_unless_said(
+    setting: str, emulated: bool, method: str
+) -> None:
+    profile = profile_load.load("debian", [f"initramfs.method={setting}"])
+    assert profile.for_appliance(emulated=emulated).initramfs.method == method
+    assert profile.for_appliance(emulated=emulated).initramfs.drivers == profile.initramfs.drivers

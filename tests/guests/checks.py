@@ -68,13 +68,15 @@ def file_systems_are_clean(handle: Any, devices: dict[str, str]) -> None:
         assert output.strip().endswith("status=0"), output
 
 
-def twice_is_once(done: Applied, profile: str, folder: Path) -> Run:
+def twice_is_once(done: Applied, profile: str, folder: Path, *settings: str) -> Run:
     """Applied again, nothing is left to do: one launch, no rebuild, the same bytes."""
     again = folder / "again.vhd"
-    run = imgfix("apply", profile, done.vhd, "-o", again, folder=folder)
+    options = [word for setting in settings for word in ("--set", setting)]
+    run = imgfix("apply", profile, done.vhd, "-o", again, *options, folder=folder)
     assert run.status == 0, run.stderr
     assert run.launches == 1
     assert "rebuilding" not in run.stderr
+    assert "appending" not in run.stderr
     assert "changing the guest" not in run.stderr
     assert subprocess.run(("cmp", done.vhd, again), check=False).returncode == 0
     again.unlink()

@@ -40,13 +40,29 @@ def el9_disk(shared: Path) -> Path:
 @pytest.fixture(scope="session")
 def debian12(shared: Path) -> Applied:
     """Debian 12 with initramfs-tools, two kernels, swap partition and file; its packages are fetched."""
-    return applied(shared, "debian12", "debian.yaml")
+    return applied(shared, "debian12", "debian.yaml", "initramfs.method=rebuild")
 
 
 @pytest.fixture(scope="session")
 def el9(shared: Path) -> Applied:
     """An EL9-like guest with dracut, BLS, LVM and an rpm database; applied by an ordinary user."""
-    return applied(shared, "el9", "rhel.yaml", user=USER)
+    return applied(shared, "el9", "rhel.yaml", "initramfs.method=rebuild", user=USER)
+
+
+#: The driver of the controller that the appended images are booted from, and that the disks' images lack.
+APPENDED = ("initramfs.method=append", "initramfs.drivers=[hv_vmbus, hv_storvsc, hv_netvsc, vmw_pvscsi]")
+
+
+@pytest.fixture(scope="session")
+def debian12_appended(shared: Path) -> Applied:
+    """The Debian disk, its images appended to; nothing is fetched for it."""
+    return applied(shared, "debian12", "debian.yaml", *APPENDED, "packages.missing=warn", way="-appended")
+
+
+@pytest.fixture(scope="session")
+def el9_appended(shared: Path) -> Applied:
+    """The EL9-like disk, its image appended to."""
+    return applied(shared, "el9", "rhel.yaml", *APPENDED, way="-appended", user=USER)
 
 
 @pytest.fixture(scope="session")

@@ -110,6 +110,27 @@ def test_guest_keeps_the_contract_of_tree(debian12_disk: Path, tmp_path: Path) -
             check(guest)
 
 
+def test_appending_leaves_other_names_of_the_file_and_its_owner_alone(blank: Path) -> None:
+    with appliance.launch(blank, writable=True, network=False, interrupts=Interrupts()) as running:
+        running.call("mkfs", "ext4", "/dev/sda")
+        running.call("mount", "/dev/sda", "/")
+        guest = Guest(running)
+        for path in ("/alone", "/linked"):
+            guest.write(path, b"old ", 0o640)
+            running.call("chown", 3, 4, path)
+        running.call("ln", "/linked", "/other")
+        large = bytes(range(256)) * (5 << 12)  # 5 MiB, more than one message of libguestfs
+        guest.append("/alone", large)
+        guest.append("/linked", b"and new")
+        assert guest.read_file("/alone") == b"old " + large
+        assert (guest.read_file("/linked"), guest.read_file("/other")) == (b"old and new", b"old ")
+        for path in ("/alone", "/linked"):
+            entry = guest.lstat(path)
+            assert entry is not None
+            assert (entry.mode, entry.uid, entry.gid) == (0o640, 3, 4)
+        assert guest.listdir("/") == ("alone", "linked", "lost+found", "other")
+
+
 def test_nothing_of_a_guest_command_stays(debian12_disk: Path, tmp_path: Path) -> None:
     disk = tmp_path / "disk.raw"
     subprocess.run(("cp", "--sparse=always", debian12_disk, disk), check=True)

@@ -109,19 +109,26 @@ def made(shared: Path, disk: str, *, user: int | None = None) -> Path:
     return source
 
 
-def applied(shared: Path, disk: str, profile: str, *, user: int | None = None) -> Applied:
-    """Apply `profile` to test disk `disk` once per test run; workers that come second wait for the first."""
+def applied(
+    shared: Path, disk: str, profile: str, *settings: str, user: int | None = None, way: str = ""
+) -> Applied:
+    """Apply `profile` to test disk `disk` once per test run; workers that come second wait for the first.
+
+    `settings` are those of --set; `way` names an apply with others of its own.
+    """
     source = made(shared, disk, user=user)
     folder = source.parent
-    streams = [folder / name for name in ("status", "stdout", "stderr", "launches")]
-    with (shared / f"{disk}-apply.lock").open("w") as lock:
+    streams = [folder / f"{name}{way}" for name in ("status", "stdout", "stderr", "launches")]
+    vhd = folder / f"{disk}{way}.vhd"
+    with (shared / f"{disk}{way}-apply.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not streams[0].exists():
-            run = imgfix("apply", profile, source, folder=folder, user=user)
+            options = [word for setting in settings for word in ("--set", setting)]
+            run = imgfix("apply", profile, source, "-o", vhd, *options, folder=folder, user=user)
             parts = (run.status, run.stdout, run.stderr, run.launches)
             for path, part in reversed(list(zip(streams, parts, strict=True))):
                 path.write_text(str(part))
     status, stdout, stderr, launches = (path.read_text() for path in streams)
     run = Run(int(status), stdout, stderr, int(launches))
     assert run.status == 0, run.stderr
-    return Applied(source, (folder / "sha256").read_text(), source.with_suffix(".vhd"), run)
+    return Applied(source, (folder / "sha256").read_text(), vhd, run)
