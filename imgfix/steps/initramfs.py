@@ -83,9 +83,10 @@ class Initramfs:
             elif isinstance(way, Addition):
                 yield from _append(profile, tree, lack, way)
             elif generator is None:
+                append = "" if way else ", or append to the image: --set initramfs.method=append"
                 raise GuestError(
                     f"{lack.kernel.image}: {lack.why}{way}, and the guest has no initramfs generator",
-                    hint="install dracut or initramfs-tools in the guest",
+                    hint=f"install dracut or initramfs-tools in the guest{append}",
                 )
             else:
                 yield from _rebuild(profile, tree, lack.kernel, generator, f"{lack.why}{way}")
