@@ -72,7 +72,7 @@ def _boot(image: bytes, folder: Path) -> str:
     (folder / "initrd").write_bytes(image)
     argv = ["qemu-system-x86_64", "-accel", "kvm" if kvm_works() else "tcg", "-cpu", "max", "-m", "512"]
     argv += ["-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio", "-kernel", str(_kernel())]
-    argv += ["-initrd", str(folder / "initrd"), "-append", "console=ttyS0 panic=-1 reboot=t"]
+    argv += ["-initrd", str(folder / "initrd"), "-append", "console=ttyS0 panic=-1 reboot=t nokaslr"]
     done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=600, check=True)
     return done.stdout.decode(errors="replace")
 
