@@ -173,8 +173,6 @@ def _lack(profile: Profile, facts: Facts, kernel: Kernel) -> _Lack:
     return _Lack(kernel, why, missing)
 
 
-
-
 def _way(profile: Profile, facts: Facts, tree: Tree, lack: _Lack) -> Addition | str:
     """Return what to append, or why it is a rebuild, to follow the reason of that: "" where one is wanted.
 
