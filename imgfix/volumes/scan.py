@@ -17,6 +17,7 @@ from imgfix.volumes import raid
 DISK = "/dev/sda"
 
 LUKS = "crypto_LUKS"
+_MEMBERS = frozenset({"LVM2_member", "linux_raid_member"})
 
 
 def scan(appliance: Appliance, table: PartitionTable, mapped: Mapping[str, str]) -> Storage:
@@ -32,8 +33,8 @@ def scan(appliance: Appliance, table: PartitionTable, mapped: Mapping[str, str])
         fstype = _tag(appliance, "vfs_type", device) or "unknown"
         if fstype == "linux_raid_member":
             members.append(device)
-        # Another member of a set is no file system, and a btrfs of several devices is one file system.
-        if not fstype.endswith("_member"):
+        # What LVM and MD make of their members is found by itself; a btrfs of several devices is one file system.
+        if fstype not in _MEMBERS:
             filesystem = _filesystem(appliance, device, fstype, parts.get(device))
             if not (fstype == "btrfs" and any(f.uuid == filesystem.uuid for f in found)):
                 found.append(filesystem)

@@ -1,6 +1,6 @@
 """A phony guest on btrfs subvolumes inside LUKS, with snapshots that look like roots, as it is after a power cut.
 
-GPT, an ext4 on /boot. The root is the subvolume @ by fstab alone; the default subvolume is the top one. crypttab
+GPT, an ext4 on /boot, swap in a partition and in a file. The root is the subvolume @ by fstab alone; the default subvolume is the top one. crypttab
 calls the volume otherwise than the appliance does.
 """
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from . import image, phony
 from .host import say
-from .image import LINUX, MIB, Partition
+from .image import LINUX, MIB, SWAP, Partition
 from .workshop import Workshop
 
 SIZE = 384 * MIB
@@ -21,6 +21,7 @@ BOOT_UUID = "c2b7a1d4-90e3-4c58-b6f1-2e8d7a5c4b30"
 NAME = "sda2_crypt"
 PARTITIONS = (
     Partition(1, 40, LINUX, "boot", "0b2e6c1a-7d5f-4a39-8c04-f1e2d3c4b5a6"),
+    Partition(3, 16, SWAP, "swap", "2d408e3c-9f71-4c5b-ae26-1304f5e6d7c8"),
     Partition(2, 0, LINUX, "crypt", "1c3f7d2b-8e60-4b4a-9d15-02f3e4d5c6b7"),
 )
 FSTAB = f"""\
@@ -30,6 +31,7 @@ FSTAB = f"""\
 UUID={ROOT_UUID} /swap btrfs subvol=@swap,noatime 0 0
 LABEL=boot /boot ext4 defaults 0 2
 /swap/swapfile none swap sw 0 0
+PARTLABEL=swap none swap sw 0 0
 UUID=deadbeef-0000-4000-8000-000000000000 /backup ext4 nofail 0 2
 /home/www /srv/www none bind 0 0
 """
@@ -59,6 +61,7 @@ def make_volume(g: Any) -> None:
     # Few iterations: the test is of the way to the key, and an emulated machine derives slowly.
     image.shell(
         g,
+        "mkswap /dev/sda3",
         f"printf %s '{PASSPHRASE}' >/tmp/key",
         f"cryptsetup luksFormat -q --type luks2 --uuid {LUKS_UUID} --pbkdf pbkdf2 --pbkdf-force-iterations 1000"
         " /dev/sda2 /tmp/key",

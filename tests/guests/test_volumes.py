@@ -108,7 +108,8 @@ def test_only_the_subvolume_that_boots_was_changed(on_luks: Applied, tmp_path: P
             assert g.cat(f"/{snapshot}/etc/hostname") == BEFORE
             assert "/swap/swapfile" in g.cat(f"/{snapshot}/etc/fstab")
         assert not g.exists("/@swap/swapfile")
-        assert "swapfile" not in g.cat("/@/etc/fstab")
+        assert "swap sw" not in g.cat("/@/etc/fstab")
+        assert [p["part_num"] for p in g.part_list("/dev/sda")] == [1, 2]
         assert f"UUID={luks.LUKS_UUID}" in g.cat("/@/etc/crypttab")
         g.umount_all()
         g.mount("/dev/sda1", "/")
