@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
@@ -33,6 +33,13 @@ EMULATED_APPEND = "norandmaps"
 
 #: Seconds that a launch may take. Under KVM it takes 3; under emulation 8 to 40, more on a loaded host.
 LAUNCH_TIMEOUT = {Accelerator.KVM: 60.0, Accelerator.TCG: 900.0}
+
+#: Formats that imgfix hands to the appliance: disks, and throw-away overlays of them that it made itself.
+ImageFormat = Literal["raw", "qcow2"]
+
+#: An array started for reading only keeps its superblock as it is until something is written to it
+#: (https://man7.org/linux/man-pages/man4/md.4.html, md_mod.start_ro).
+_KERNEL_ARGUMENTS = "md_mod.start_ro=1"
 
 #: libguestfs' name of the user-mode network in the direct backend (lib/launch-direct.c).
 _NETDEV = "usernet"
@@ -100,6 +107,18 @@ class Appliance:
                 ) from error
             raise GuestfsError(verb, str(error)) from error
 
+    def shell(self, script: str) -> tuple[int, str]:
+        """Run `script` with the appliance's own shell and tools, not the guest's.
+
+        Returns its exit status, and stdout and stderr together. Raises GuestfsError where it cannot be run at all.
+        """
+        try:
+            answer = str(self.call("debug", "sh", [f"(\n{script}\n) 2>&1; echo; echo status=$?"]))
+        except UnicodeDecodeError as error:
+            answer = bytes(error.object).decode("utf-8", "replace")
+        output, _, status = answer.rstrip().rpartition("\nstatus=")
+        return int(status), output.strip("\n")
+
     def cut_network(self) -> None:
         """Unplug the network for the rest of this launch; guest code cannot plug it in again."""
         qmp.cut_link(self._folder / "qmp", _NETDEV)
@@ -130,11 +149,12 @@ def launch(
     disk: Path | None,
     *,
     writable: bool,
+    image_format: ImageFormat = "raw",
     network: bool,
     interrupts: Interrupts,
     say: Callable[[str], None] = lambda _: None,
 ) -> Appliance:
-    """Launch an appliance with the raw image `disk`; retried once without KVM where KVM does not work.
+    """Launch an appliance with the image `disk`; retried once without KVM where KVM does not work.
 
     `say` gets a sentence when the accelerator is not what one would expect. Raises HostError.
     """
@@ -146,13 +166,14 @@ def launch(
         verdicts.append(Verdict(Accelerator.TCG, "the appliance does not start under KVM"))
         say(f"running without KVM: {verdicts[-1].reason}")
 
+    drive = _Drive(disk, image_format, writable) if disk is not None else None
     retry = Retrying(
         retry=retry_if_exception_type(_KvmFailed),
         stop=stop_after_attempt(2),
         before_sleep=without_kvm,
         reraise=True,
     )
-    running = retry(lambda: _launch_once(disk, writable, network, interrupts, verdicts[-1]))
+    running = retry(lambda: _launch_once(drive, network, interrupts, verdicts[-1]))
     if len(verdicts) > 1:  # only now is it KVM's fault: a full disk would have failed both launches
         accel.remember_broken(verdicts[-1].reason)
     return running
@@ -162,9 +183,14 @@ class _KvmFailed(LaunchFailed):
     """A launch under KVM failed; emulation may do."""
 
 
-def _launch_once(
-    disk: Path | None, writable: bool, network: bool, interrupts: Interrupts, verdict: Verdict
-) -> Appliance:
+@dataclass(frozen=True, slots=True)
+class _Drive:
+    path: Path
+    image_format: ImageFormat
+    writable: bool
+
+
+def _launch_once(drive: _Drive | None, network: bool, interrupts: Interrupts, verdict: Verdict) -> Appliance:
     folder = Path(tempfile.mkdtemp(prefix="imgfix-"))
     handle = _handle()
     appliance = Appliance(handle, folder, interrupts, verdict)
@@ -173,9 +199,13 @@ def _launch_once(
     watchdog = threading.Thread(target=_watch, args=(folder, timeout, launched), daemon=True)
     try:
         _configure(handle, folder, verdict, network)
-        if disk is not None:
+        if drive is not None:
             handle.add_drive_opts(
-                str(disk), format="raw", readonly=not writable, cachemode="unsafe", discard="besteffort"
+                str(drive.path),
+                format=drive.image_format,
+                readonly=not drive.writable,
+                cachemode="unsafe",
+                discard="besteffort",
             )
         watchdog.start()
         handle.launch()
@@ -219,8 +249,8 @@ def _configure(handle: Any, folder: Path, verdict: Verdict, network: bool) -> No
     handle.set_backend("direct")  # containers have no libvirtd
     emulated = verdict.accelerator is Accelerator.TCG
     handle.set_backend_settings(["force_tcg"] if emulated else [])
-    if emulated:
-        handle.set_append(" ".join(filter(None, (handle.get_append(), EMULATED_APPEND))))
+    words = (handle.get_append(), _KERNEL_ARGUMENTS, EMULATED_APPEND if emulated else "")
+    handle.set_append(" ".join(filter(None, words)))
     handle.set_memsize(MEMORY_MIB)
     # A second emulated CPU costs more in TLB shoot-downs between the two than it brings.
     handle.set_smp(1 if emulated else min(2, os.cpu_count() or 1))

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from imgfix.change import AppendFile, Copy, Edit, InstallPackages, Link, Rebuild, Remove, WriteFile
+from imgfix.change import (
+    AppendFile,
+    Copy,
+    Edit,
+    InstallPackages,
+    Link,
+    Rebuild,
+    RebuildKind,
+    Remove,
+    WriteFile,
+)
 from imgfix.errors import ApplyError
 from imgfix.guest import CommandResult, Guest
 from imgfix.plan import Plan
 
 _POLICY = "/usr/sbin/policy-rc.d"
+
+#: Paths that one call of setfiles gets; reading the policy takes it longer than this many files.
+_BATCH = 500
 
 #: Commands of each package manager; the package names follow the last one.
 _INSTALL: dict[str, tuple[tuple[str, ...], ...]] = {
@@ -70,6 +83,9 @@ def apply(plan: Plan, guest: Guest, say: Callable[[str], None]) -> None:
         _edit(edit, guest)
     for rebuild in plan.rebuilds:
         why = rebuild.reason.removeprefix(rebuild.target).lstrip(": ")
+        if rebuild.kind is RebuildKind.SELINUX_LABELS:
+            _label(rebuild, guest, say)
+            continue
         say(f"rebuilding {rebuild.kind.value} {rebuild.target}: {why}")
         for argv in rebuild.commands:
             _check(rebuild, argv, guest.run(argv))
@@ -87,6 +103,16 @@ def _edit(edit: Edit, guest: Guest) -> None:
             guest.copy(source, path)
         case AppendFile(path, content):
             guest.append(path, content)
+
+
+def _label(rebuild: Rebuild, guest: Guest, say: Callable[[str], None]) -> None:
+    """Label what has none, whoever wrote it: imgfix, a generator or a package."""
+    paths = guest.unlabelled()
+    say(f"setting SELinux labels of {len(paths)} files and folders")
+    for start in range(0, len(paths), _BATCH):
+        for argv in rebuild.commands:
+            command = (*argv, *paths[start : start + _BATCH])
+            _check(rebuild, argv, guest.run(command))
 
 
 def _check(rebuild: Rebuild, argv: tuple[str, ...], result: CommandResult) -> None:

@@ -80,6 +80,7 @@ class RebuildKind(Enum):
     DEPMOD = "depmod"
     INITRAMFS = "initramfs"
     GRUB_CONFIG = "grub config"
+    SELINUX_LABELS = "selinux labels"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -38,6 +39,18 @@ def _profile_options(command: _T) -> _T:
     )(command)
 
 
+def _key_option(command: _T) -> _T:
+    """Add the option that names key files."""
+    return click.option(
+        "--key",
+        "key_files",
+        multiple=True,
+        metavar="FILE",
+        help="Key or passphrase of an encrypted disk, in a file (- for standard input); repeatable. "
+        "IMGFIX_KEY in the environment holds a passphrase.",
+    )(command)
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="imgfix")
 def cli() -> None:
@@ -56,6 +69,7 @@ def cli() -> None:
 )
 @click.option("--force", is_flag=True, help="Replace an existing output.")
 @click.option("--no-network", is_flag=True, help="Never give the appliance a network, not even for packages.")
+@_key_option
 @_profile_options
 def apply(
     profile: str,
@@ -63,6 +77,7 @@ def apply(
     output: Path | None,
     force: bool,
     no_network: bool,
+    key_files: tuple[str, ...],
     mode: str | None,
     settings: tuple[str, ...],
 ) -> None:
@@ -72,9 +87,11 @@ def apply(
     """
     from imgfix import pipeline, report
     from imgfix.interrupt import Interrupts
+    from imgfix.keys import read_keys
 
     loaded = _load(profile, mode, settings)
-    request = pipeline.Request(loaded, disk, output, force, not no_network)
+    keys = read_keys(key_files, os.environ)
+    request = pipeline.Request(loaded, disk, output, force, not no_network, keys)
     interrupts = Interrupts()
     with interrupts.installed():
         with _progress() as progress:
@@ -87,15 +104,18 @@ def apply(
 @cli.command()
 @click.argument("disk", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Facts as JSON on stdout.")
-def inspect(disk: Path, as_json: bool) -> None:
+@_key_option
+def inspect(disk: Path, as_json: bool, key_files: tuple[str, ...]) -> None:
     """Show what DISK holds: distribution, kernels and their drivers, file systems, packages. Changes nothing."""
     from imgfix import inspection
     from imgfix.interrupt import Interrupts
+    from imgfix.keys import read_keys
 
+    keys = read_keys(key_files, os.environ)
     interrupts = Interrupts()
     with interrupts.installed():
         with _progress() as progress:
-            facts, table = inspection.inspect(disk, progress, interrupts)
+            facts, table = inspection.inspect(disk, progress, interrupts, keys)
         inspection.show(facts, table, as_json=as_json)
 
 

@@ -54,6 +54,16 @@ exec /bin/sh -c "$INSIDE" imgfix "$@"
 """
 
 
+# The guest's file systems that keep labels, and in them what changed since a moment and has no label. Only its own:
+# -xdev leaves out what is mounted below, and other subvolumes. ctime cannot be set, so archives and copies are seen.
+_UNLABELLED = r"""
+awk '$2 ~ "^/sysroot(/|$)" && $3 ~ "^(ext[234]|xfs|btrfs)$" { print $2 }' /proc/mounts | while read -r place; do
+  find "$place" -xdev -newerct @%d -printf '%%Z\t%%p\n' 2>/dev/null
+done
+"""
+_LABEL = "security.selinux"
+
+
 @dataclass(frozen=True, slots=True)
 class CommandResult:
     """A finished guest command: its exit status and the end of stdout and stderr together, as they came."""
@@ -69,6 +79,7 @@ class Guest:
         self._appliance = appliance
         self._folders: dict[str, dict[str, Entry]] = {}
         self._contents: dict[str, bytes] = {}
+        self._since = 0
 
     # -- Tree
 
@@ -151,7 +162,34 @@ class Guest:
             figures = self._appliance.call("statvfs", path)
         return int(figures["bavail"]) * int(figures["bsize"])
 
+    # -- SELinux labels
+
+    def is_labelled(self, path: str) -> bool:
+        """Tell whether the file at `path` has an SELinux label."""
+        try:
+            return bool(self._appliance.call("lgetxattr", path, _LABEL))
+        except GuestfsError:
+            return False  # no such attribute, or no such file
+
+    def unlabelled(self) -> tuple[str, ...]:
+        """Return the files and folders, sorted, that were changed since `begin_changes` and have no SELinux label.
+
+        Those in /tmp and /run are left out: they are gone at the next boot.
+        """
+        with self.translated("files without an SELinux label cannot be looked for"):
+            _, output = self._appliance.shell(_UNLABELLED % self._since)
+        lines = (line.partition("\t") for line in output.split("\n"))
+        paths = {path.removeprefix("/sysroot") or "/" for label, tab, path in lines if tab and not label}
+        return tuple(sorted(p for p in paths if not p.startswith(("/tmp/", "/run/"))))  # noqa: S108  of the guest
+
     # -- changing
+
+    def begin_changes(self) -> None:
+        """Remember the appliance's time: what changes from now on is ours."""
+        self.forget()
+        with self.translated("the appliance does not tell its time"):
+            _, seconds = self._appliance.shell("date +%s")
+        self._since = int(seconds) - 1
 
     def write(self, path: str, content: bytes, mode: int) -> None:
         """Make `path` hold `content`; an existing file keeps mode, owner and xattrs, a new one gets `mode`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from enum import Enum
 from pathlib import Path
@@ -13,22 +13,36 @@ from rich.console import Console
 from rich.table import Table
 
 from imgfix.console import safe
+from imgfix.disk.overlay import overlay
 from imgfix.disk.partition import PartitionTable
 from imgfix.disk.size import GIB, MIB
 from imgfix.disk.source import open_source
 from imgfix.facts.model import DriverState, Facts, Kernel
 from imgfix.facts.reader import DRIVERS
 from imgfix.interrupt import Interrupts
+from imgfix.keys import Key
 from imgfix.progress import Progress
 from imgfix.session import opened
+from imgfix.steps.storage import remarks
 
 
-def inspect(disk: Path, progress: Progress, interrupts: Interrupts) -> tuple[Facts, PartitionTable]:
-    """Read the facts of `disk`, which is opened read-only. Raises ImgfixError."""
+def inspect(
+    disk: Path, progress: Progress, interrupts: Interrupts, keys: Sequence[Key] = ()
+) -> tuple[Facts, PartitionTable]:
+    """Read the facts of `disk`, which is opened read-only; `keys` open encrypted volumes. Raises ImgfixError."""
     source = open_source(disk)
     with ExitStack() as stack:
+        above = stack.enter_context(overlay(source))
         with progress.phase("launch"):
-            opening = opened(disk, source.table, writable=False, interrupts=interrupts, say=progress.say)
+            opening = opened(
+                above,
+                source.table,
+                writable=True,
+                image_format="qcow2",
+                keys=keys,
+                interrupts=interrupts,
+                say=progress.say,
+            )
             session = stack.enter_context(opening)
         with progress.phase("inspect"):
             facts = session.facts()
@@ -49,6 +63,8 @@ def show(facts: Facts, table: PartitionTable, *, as_json: bool) -> None:
     console.print(_storage(facts), _kernels(facts))
     for line in _lines(facts):
         console.print(line, highlight=False)
+    for remark in remarks(facts.storage):
+        console.print(f"[yellow]note[/] {safe(remark)}", highlight=False)
 
 
 def _lines(facts: Facts) -> Iterator[str]:

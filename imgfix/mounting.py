@@ -1,236 +1,200 @@
-"""Finding the guest on its disk: file systems, the one Linux installation, and what its fstab puts where."""
+"""Mounting the guest: the one Linux installation, and what its fstab puts where."""
 
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from imgfix import tree
-from imgfix.appliance import Appliance, GuestfsError
+from imgfix.appliance import Appliance
 from imgfix.disk.partition import PartitionTable
 from imgfix.errors import GuestError, ImageError, ParseError
 from imgfix.facts import devices
-from imgfix.facts.distro import is_linux_root, read_distro
-from imgfix.facts.model import Filesystem, LogicalVolume, Storage, Verdict
+from imgfix.facts.model import Array, Filesystem, Storage
 from imgfix.guest import Guest
+from imgfix.keys import Key
 from imgfix.textedit import fstab
+from imgfix.volumes import luks, raid
+from imgfix.volumes.fsck import CHECKERS
+from imgfix.volumes.mount import Mount
+from imgfix.volumes.root import Root, find_root, why_closed
+from imgfix.volumes.swap import hibernated_files
 
-#: The disk's name in the appliance: it is the only one there besides the appliance's own.
-DISK = "/dev/sda"
-
-#: File systems that imgfix mounts: those that it can also check.
-MOUNTED = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "vfat"})
-
-#: File systems that can be a Linux root.
-_ROOT_TYPES = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs"})
+FSTAB = "/etc/fstab"
+_MDADM = ("/etc/mdadm.conf", "/etc/mdadm/mdadm.conf")
 
 #: Mount points that belong to the operating system; one that is missing makes the disk incomplete.
 _SYSTEM = frozenset(
-    {"/", "/boot", "/boot/efi", "/usr", "/var", "/opt", "/srv", "/home", "/var/log", "/var/lib"}
+    {"/boot", "/boot/efi", "/usr", "/usr/local", "/var", "/var/log", "/var/lib", "/opt", "/srv", "/home"}
 )
-
 
 #: Folders that are there for an EFI system partition, and for nothing else.
 _ESP_FOLDERS = ("/boot/efi", "/efi")
 
-
-@dataclass(frozen=True, slots=True)
-class Mount:
-    """`options` choose a btrfs subvolume: the same device may be mounted in several places."""
-
-    device: str
-    mountpoint: str
-    options: tuple[str, ...] = ()
-
-    def writable(self, appliance: Appliance) -> None:
-        """Mount it for reading and writing."""
-        appliance.call("blockdev_setrw", self.device)
-        appliance.call("mount_options", ",".join(self.options), self.device, self.mountpoint)
-
-    def read_only(self, appliance: Appliance) -> None:
-        """Mount it so that not a byte of the device changes; XFS writes its log even on a read-only mount.
-
-        A journal that must be replayed first is replayed: on the work copy, never on the source.
-        """
-        options = ",".join((*self.options, "ro"))
-        appliance.call("blockdev_setro", self.device)
-        try:
-            appliance.call("mount_options", options, self.device, self.mountpoint)
-        except GuestfsError:
-            appliance.call("blockdev_setrw", self.device)
-            appliance.call("mount_options", options, self.device, self.mountpoint)
+#: Swap files by the names that installers give them, besides those in fstab.
+_SWAP_FILES = ("/swapfile", "/swap.img", "/swap/swapfile")
 
 
 def mount_guest(
-    appliance: Appliance, guest: Guest, table: PartitionTable
+    appliance: Appliance, guest: Guest, table: PartitionTable, keys: Sequence[Key] = ()
 ) -> tuple[tuple[Mount, ...], Storage]:
     """Find the one Linux on the disk and mount it read-only; return the mounts, parents first, and the storage.
 
-    Raises ImageError for no Linux or several, GuestError for an fstab that cannot be followed.
+    Raises ImageError for no Linux or several, GuestError for an fstab that cannot be followed, UsageError for keys
+    that open nothing.
     """
-    return _mount_all(appliance, guest, _scan(appliance, table))
-
-
-def _scan(appliance: Appliance, table: PartitionTable) -> Storage:
-    """Read file systems, swap areas and logical volumes, as the appliance sees them."""
-    volumes = tuple(
-        LogicalVolume(vg, lv, device)
-        for device in appliance.call("lvs")
-        for vg, _, lv in (device.removeprefix("/dev/").partition("/"),)
-    )
-    parts = {f"{DISK}{p.number}": p for p in table.partitions}
-    found = []
-    for device, fstype in sorted(appliance.call("list_filesystems").items()):
-        if device.startswith("btrfsvol:"):
-            continue
-        part = parts.get(device)
-        found.append(
-            Filesystem(
-                device=device,
-                fstype=fstype,
-                uuid=_tag(appliance, "vfs_uuid", device),
-                label=_tag(appliance, "vfs_label", device),
-                size=int(appliance.call("blockdev_getsize64", device)),
-                partition=part.number if part else None,
-                partuuid=part.uuid if part else "",
-                partlabel=part.name if part else "",
-            )
-        )
-    return Storage(
-        scheme=table.scheme,
-        filesystems=tuple(found),
-        logical_volumes=volumes,
-        has_boot_code=table.has_boot_code,
-        has_esp=any(p.is_esp for p in table.partitions),
-        esp=next((p.number for p in table.partitions if p.is_esp), None),
-        bios=Verdict(table.bios.possible, (table.bios.how,)),
-    )
-
-
-def _tag(appliance: Appliance, verb: str, device: str) -> str:
-    try:
-        return str(appliance.call(verb, device))
-    except GuestfsError:
-        return ""  # no tag, or a signature that blkid does not know
-
-
-def _mount_all(appliance: Appliance, guest: Guest, storage: Storage) -> tuple[tuple[Mount, ...], Storage]:
-    root = _find_root(appliance, guest, storage)
-    Mount(root.device, "/").read_only(appliance)
+    opener = luks.Opener(appliance, table, keys)
+    storage = opener.open_all()
+    root = find_root(appliance, guest, storage)
+    replayed = {root.mount.device} if root.mount.read_only(appliance) else set()
     guest.forget()
-    wanted, absent = _from_fstab(guest, storage)
-    mounts = [Mount(root.device, "/"), *(m for m in wanted if m.mountpoint != "/")]
-    for mount in mounts[1:]:
-        if not tree.is_dir(guest, mount.mountpoint):
-            raise GuestError(f"/etc/fstab: {mount.device} has no mount point {mount.mountpoint} in the guest")
-        mount.read_only(appliance)
-        guest.forget()
-    unlisted = _unlisted_esp(guest, storage, mounts)
-    for mount in unlisted:
-        mount.read_only(appliance)
-        guest.forget()
-    mounts += unlisted
-    places = tuple(mount.mountpoint for mount in unlisted)
-    placed = _placed(guest, storage, mounts)
-    return tuple(mounts), replace(storage, filesystems=placed, absent=absent, unlisted=places)
-
-
-def _unlisted_esp(guest: Guest, storage: Storage, mounts: list[Mount]) -> list[Mount]:
-    """Return where to mount an EFI system partition that fstab leaves out: an empty folder made for it.
-
-    systemd mounts it there, too: https://www.freedesktop.org/software/systemd/man/latest/systemd-gpt-auto-generator.html
-    """
-    esp = next(
-        (f for f in storage.filesystems if storage.esp is not None and f.partition == storage.esp), None
-    )
-    if esp is None or esp.fstype != "vfat" or any(mount.device == esp.device for mount in mounts):
-        return []
-    taken = {mount.mountpoint for mount in mounts}
-    folders = (
-        f for f in _ESP_FOLDERS if f not in taken and tree.is_dir(guest, f) and not tree.names(guest, f)
-    )
-    return [Mount(esp.device, folder) for folder in folders][:1]
-
-
-def _placed(guest: Guest, storage: Storage, mounts: list[Mount]) -> tuple[Filesystem, ...]:
-    places = {m.device: m.mountpoint for m in reversed(mounts)}  # the first one, of several subvolumes
-    return tuple(
-        replace(f, mountpoint=places[f.device], free=guest.free_bytes(places[f.device]))
-        if f.device in places
-        else f
-        for f in storage.filesystems
-    )
-
-
-def _find_root(appliance: Appliance, guest: Guest, storage: Storage) -> Filesystem:
-    """Look into each file system for a Linux installation; there must be exactly one."""
-    roots: list[tuple[Filesystem, str]] = []
-    for filesystem in storage.filesystems:
-        if filesystem.fstype not in _ROOT_TYPES:
-            continue
-        Mount(filesystem.device, "/").read_only(appliance)
-        guest.forget()
-        if is_linux_root(guest):
-            roots.append((filesystem, _pretty_name(guest)))
+    if names := luks.wanted_names(guest, storage):
         appliance.call("umount_all")
-    if len(roots) > 1:
-        names = "; ".join(f"{name} on {filesystem.device}" for filesystem, name in roots)
-        raise ImageError(
-            f"{len(roots)} Linux installations on one disk: {names}",
-            hint="imgfix prepares disks with one installation: export each of them to a disk of its own",
+        root = _moved(root, opener.rename(names))
+        storage = opener.scan()
+        root.mount.read_only(appliance)
+        guest.forget()
+    storage = replace(storage, sealed=root.sealed, arrays=_named(guest, storage.arrays))
+    return _Mounter(appliance, guest, storage, replayed).mount(root.mount)
+
+
+def _moved(root: Root, names: Mapping[str, str]) -> Root:
+    device = root.mount.device
+    return replace(root, mount=replace(root.mount, device=names.get(device, device)))
+
+
+def _named(guest: Guest, arrays: tuple[Array, ...]) -> tuple[Array, ...]:
+    for path in _MDADM:
+        if arrays and tree.is_file(guest, path):
+            arrays = raid.named(arrays, tree.read_text(guest, path))
+    return arrays
+
+
+class _Mounter:
+    """Mounts what the root's fstab names, below the root."""
+
+    def __init__(self, appliance: Appliance, guest: Guest, storage: Storage, replayed: set[str]) -> None:
+        self._appliance = appliance
+        self._guest = guest
+        self._storage = storage
+        self._replayed = replayed
+        self._absent: list[str] = []
+
+    def mount(self, root: Mount) -> tuple[tuple[Mount, ...], Storage]:
+        entries = _entries(self._guest)
+        wanted = {m.mountpoint: m for m in map(self._wanted, entries) if m is not None}
+        mounts = [root]
+        for wish in sorted(wanted.values(), key=lambda m: m.mountpoint.count("/")):
+            if done := self._mount(wish):
+                mounts.append(done)
+        unlisted = [done for wish in self._unlisted_esp(mounts) if (done := self._mount(wish))]
+        mounts += unlisted
+        swap_files = dict.fromkeys([*(e.spec for e in entries if e.vfstype == "swap"), *_SWAP_FILES])
+        in_files = [spec for spec in swap_files if spec.startswith("/") and not spec.startswith("/dev/")]
+        asleep = hibernated_files(self._appliance, self._guest, in_files)
+        return tuple(mounts), replace(
+            self._storage,
+            filesystems=self._placed(mounts),
+            absent=tuple(self._absent),
+            unlisted=tuple(m.mountpoint for m in unlisted),
+            hibernated=(*self._storage.hibernated, *asleep),
+            replayed=tuple(sorted(self._replayed)),
         )
-    if not roots:
-        seen = ", ".join(f"{f.device} {f.fstype}" for f in storage.filesystems) or "none"
-        raise ImageError(
-            f"no Linux installation found; file systems on the disk: {seen}", hint=_why_none(storage)
-        )
-    return roots[0][0]
 
-
-def _pretty_name(guest: Guest) -> str:
-    try:
-        return read_distro(guest).pretty_name
-    except GuestError:
-        return "an unknown Linux"
-
-
-def _why_none(storage: Storage) -> str:
-    kinds = {f.fstype for f in storage.filesystems}
-    if "crypto_LUKS" in kinds:
-        return "the disk is encrypted (LUKS); decrypt it first"
-    if "ntfs" in kinds:
-        return "this looks like a Windows disk; imgfix prepares Linux"
-    return (
-        "is this the system disk? imgfix looks for a root file system (ext, xfs, btrfs) with /etc/os-release"
-    )
-
-
-def _from_fstab(guest: Guest, storage: Storage) -> tuple[list[Mount], tuple[str, ...]]:
-    """Return what to mount, parents first, and the mount points whose file system is not on this disk."""
-    wanted: list[Mount] = []
-    absent: list[str] = []
-    for entry in _entries(guest):
+    def _wanted(self, entry: fstab.Entry) -> Mount | None:
+        """Return the mount that an entry asks for; None for what is not a file system on this disk."""
         mountpoint = posixpath.normpath(entry.file)
-        if not mountpoint.startswith("/") or entry.vfstype == "swap" or "bind" in entry.options:
-            continue
-        filesystem = devices.find(entry.spec, storage)
-        if filesystem is not None and filesystem.fstype in MOUNTED:
+        if not mountpoint.startswith("/") or mountpoint == "/" or entry.vfstype == "swap":
+            return None
+        if {"bind", "rbind"} & set(entry.options):
+            return None
+        required = not {"noauto", "nofail"} & set(entry.options)
+        filesystem = devices.find(entry.spec, self._storage)
+        if filesystem is not None and filesystem.fstype in CHECKERS:
             subvolume = tuple(o for o in entry.options if o.startswith(("subvol=", "subvolid=")))
-            wanted.append(Mount(filesystem.device, mountpoint, subvolume))
-        elif filesystem is None and _is_device(entry.spec):
-            _refuse_incomplete(entry, mountpoint)
-            absent.append(mountpoint)
-    return sorted(wanted, key=lambda m: m.mountpoint.count("/") if m.mountpoint != "/" else 0), tuple(absent)
+            return Mount(filesystem.device, mountpoint, subvolume, required)
+        if filesystem is not None or _is_device(entry.spec):
+            if required and mountpoint in _SYSTEM:
+                raise self._incomplete(entry, mountpoint, filesystem)
+            if "noauto" not in entry.options:  # a CD-ROM drive, say: nobody misses it at boot
+                self._absent.append(mountpoint)
+        return None
+
+    def _mount(self, wish: Mount) -> Mount | None:
+        # Links are the guest's: the kernel would follow them in the appliance.
+        mount = replace(wish, mountpoint=tree.resolve(self._guest, wish.mountpoint))
+        if not tree.is_dir(self._guest, mount.mountpoint):
+            if mount.required:
+                raise GuestError(
+                    f"/etc/fstab: {mount.device} has no mount point {wish.mountpoint} in the guest",
+                    hint="make the folder in the guest, or take the line out of its fstab",
+                )
+            self._absent.append(wish.mountpoint)
+            return None
+        try:
+            if mount.read_only(self._appliance):
+                self._replayed.add(mount.device)
+        except ImageError:
+            if mount.required:
+                raise
+            self._absent.append(wish.mountpoint)
+            return None
+        self._guest.forget()
+        return mount
+
+    def _unlisted_esp(self, mounts: Sequence[Mount]) -> list[Mount]:
+        """Return where to mount an EFI system partition that fstab leaves out: an empty folder made for it.
+
+        systemd mounts it there, too: https://www.freedesktop.org/software/systemd/man/latest/systemd-gpt-auto-generator.html
+        """
+        number = self._storage.esp
+        esp = next(
+            (f for f in self._storage.filesystems if number is not None and f.partition == number), None
+        )
+        if esp is None or esp.fstype != "vfat" or any(mount.device == esp.device for mount in mounts):
+            return []
+        taken = {mount.mountpoint for mount in mounts}
+        folders = (
+            f
+            for f in _ESP_FOLDERS
+            if f not in taken and tree.is_dir(self._guest, f) and not tree.names(self._guest, f)
+        )
+        return [Mount(esp.device, folder, required=False) for folder in folders][:1]
+
+    def _placed(self, mounts: Sequence[Mount]) -> tuple[Filesystem, ...]:
+        places = {m.device: m.mountpoint for m in reversed(mounts)}  # the first one, of several subvolumes
+        return tuple(
+            replace(f, mountpoint=places[f.device], free=self._guest.free_bytes(places[f.device]))
+            if f.device in places
+            else f
+            for f in self._storage.filesystems
+        )
+
+    def _incomplete(self, entry: fstab.Entry, mountpoint: str, filesystem: Filesystem | None) -> GuestError:
+        where = f"{FSTAB}:{entry.line}: {entry.spec} for {mountpoint}"
+        if filesystem is not None:
+            return GuestError(
+                f"{where} is {filesystem.fstype}, which imgfix can neither mount nor check",
+                hint=f"it takes {', '.join(sorted(CHECKERS))}; move the data to one of them",
+            )
+        shut = luks.closed(self._storage)
+        return GuestError(
+            f"{where} is not on this disk" + (", or on an encrypted volume of it" if shut else ""),
+            hint=why_closed(shut)
+            if shut
+            else "the guest's system spans several disks; imgfix needs all of it on the OS disk",
+        )
 
 
 def _entries(guest: Guest) -> list[fstab.Entry]:
-    if not tree.is_file(guest, "/etc/fstab"):
+    if not tree.is_file(guest, FSTAB):
         return []
     try:
-        lines = fstab.parse(tree.read_text(guest, "/etc/fstab"))
+        lines = fstab.parse(tree.read_text(guest, FSTAB))
     except ParseError as error:
         raise ParseError(
-            f"/etc/fstab:{error.line}: {error.message}; it says where the guest's file systems go",
+            f"{FSTAB}:{error.line}: {error.message}; it says where the guest's file systems go",
             line=error.line,
             hint="mend the line in the guest; imgfix does not guess",
         ) from error
@@ -239,11 +203,3 @@ def _entries(guest: Guest) -> list[fstab.Entry]:
 
 def _is_device(spec: str) -> bool:
     return spec.startswith(("/dev/", "UUID=", "LABEL=", "PARTUUID=", "PARTLABEL="))
-
-
-def _refuse_incomplete(entry: fstab.Entry, mountpoint: str) -> None:
-    if mountpoint in _SYSTEM - {"/"} and "noauto" not in entry.options and "nofail" not in entry.options:
-        raise GuestError(
-            f"/etc/fstab:{entry.line}: {entry.spec} for {mountpoint} is not on this disk",
-            hint="the guest's system spans several disks; imgfix needs all of it on the OS disk",
-        )

@@ -17,12 +17,13 @@ from imgfix.disk.workcopy import WorkCopy
 from imgfix.errors import ApplyError, UsageError
 from imgfix.facts.model import Facts
 from imgfix.interrupt import Interrupts
+from imgfix.keys import Key
 from imgfix.plan import Plan, build_plan
 from imgfix.profile import Profile
 from imgfix.progress import Progress
 from imgfix.session import Session, opened
 from imgfix.steps import PACKAGES, STEPS
-from imgfix.suits import require_suitable
+from imgfix.suits import require_suitable, require_usable
 from imgfix.verify import require_settled
 
 #: What the output's name drops of the source's: `web.example.com` is a name, `web.raw` a name and a format.
@@ -38,6 +39,7 @@ class Request:
     output: Path | None = None
     force: bool = False
     network: bool = True
+    keys: tuple[Key, ...] = ()
 
     @property
     def target(self) -> Path:
@@ -131,6 +133,7 @@ class _Job:
                         self._source.table,
                         writable=True,
                         network=network,
+                        keys=self._request.keys,
                         interrupts=self._interrupts,
                         say=say,
                     )
@@ -141,13 +144,14 @@ class _Job:
         with self._progress.phase("inspect"):
             facts = session.facts(self._request.profile.drivers)
             require_suitable(self._request.profile, facts)
+            require_usable(facts.storage)
         return facts
 
     def _settle(self, session: Session, facts: Facts, first: Plan) -> tuple[Facts, Plan]:
         """Plan everything but packages, carry it out, and prove it."""
         profile = self._request.profile.for_appliance(emulated=session.emulated)
         with self._progress.phase("plan"):
-            plan = build_plan(STEPS, profile, facts, session.guest)
+            plan = build_plan(STEPS, profile, facts, session.guest, before=first.items)
         if plan.changes:
             with self._progress.phase("apply"):
                 session.make_writable()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from imgfix.change import (
@@ -24,7 +24,7 @@ from imgfix.draft import Draft
 from imgfix.errors import GuestError
 from imgfix.facts.model import Facts
 from imgfix.profile import Profile
-from imgfix.steps.protocol import Step
+from imgfix.steps.protocol import Follower, Step
 from imgfix.tree import Tree
 
 _ORDER = tuple(RebuildKind)
@@ -99,13 +99,28 @@ def _overtakes(edit: Edit, earlier: Edit) -> bool:
     return earlier.path == edit.path and not isinstance(earlier, Remove)
 
 
-def build_plan(steps: Iterable[Step], profile: Profile, facts: Facts, guest: Tree) -> Plan:
-    """Ask each step for its decisions; raises GuestError for what cannot be parsed or is not supported."""
+def build_plan(
+    steps: Iterable[Step | Follower],
+    profile: Profile,
+    facts: Facts,
+    guest: Tree,
+    *,
+    before: Sequence[Item] = (),
+) -> Plan:
+    """Ask each step for its decisions; raises GuestError for what cannot be parsed or is not supported.
+
+    `before` are items of a plan that was carried out already, to which a follower looks back.
+    """
     draft = Draft(guest)
     items: list[Item] = []
     for step in steps:
         try:
-            items += [Item(step.name, draft.stage(d)) for d in step.plan(profile, facts, draft)]
+            if isinstance(step, Follower):
+                changes = [i.decision for i in (*before, *items) if not isinstance(i.decision, Noop | Advice)]
+                decisions = step.follow(profile, facts, draft, changes)
+            else:
+                decisions = step.plan(profile, facts, draft)
+            items += [Item(step.name, draft.stage(d)) for d in decisions]
         except GuestError as error:
             error.message = f"{step.name}: {error.message}"
             error.args = (error.message,)

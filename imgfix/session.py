@@ -10,54 +10,35 @@ from types import TracebackType
 
 from imgfix import appliance as appliances
 from imgfix.accel import Accelerator
-from imgfix.appliance import Appliance, GuestfsError
+from imgfix.appliance import Appliance, GuestfsError, ImageFormat
 from imgfix.change import RemoveSwapDevice
 from imgfix.disk.partition import PartitionTable
-from imgfix.errors import ApplyError, ImageError, ImgfixError, VerifyError
+from imgfix.errors import ApplyError, ImageError, ImgfixError
 from imgfix.facts.initramfs import read_initramfs
-from imgfix.facts.model import Facts, InitramfsFacts
+from imgfix.facts.model import Facts, Filesystem, InitramfsFacts
 from imgfix.facts.reader import read_facts
 from imgfix.guest import Guest
 from imgfix.interrupt import Interrupts
-from imgfix.mounting import DISK, mount_guest
+from imgfix.keys import Key
+from imgfix.mounting import mount_guest
+from imgfix.volumes import fsck
+from imgfix.volumes.scan import DISK
 
 #: More partitions than this an MBR holds only as logical ones.
 _MBR_PRIMARIES = 4
-
-#: How each file system is checked without changing it; exit status 0 is clean.
-_CHECKS: dict[str, tuple[str, ...]] = {
-    "ext2": ("e2fsck", "-f", "-n"),
-    "ext3": ("e2fsck", "-f", "-n"),
-    "ext4": ("e2fsck", "-f", "-n"),
-    "xfs": ("xfs_repair", "-n"),
-    "vfat": ("fsck.vfat", "-n"),
-    "btrfs": ("btrfs", "check", "--readonly"),
-}
-
-
-# udev looks at a device that was just unmounted, and a checker that opens it exclusively then fails; a file
-# system that is not clean stays so.
-_CHECK = """
-for attempt in 1 2 3; do
-  udevadm settle --timeout=30
-  output=$(%s 2>&1)
-  status=$?
-  [ $status = 0 ] && break
-  sleep 2
-done
-echo "$output"
-echo status=$status
-"""
 
 
 class Session:
     """One launch: `guest` and `storage`, mounted read-only. A context manager."""
 
-    def __init__(self, appliance: Appliance, table: PartitionTable) -> None:
+    def __init__(
+        self, appliance: Appliance, table: PartitionTable, keys: Sequence[Key], say: Callable[[str], None]
+    ) -> None:
         self._appliance = appliance
+        self._say = say
         self.guest = Guest(appliance)
         self._writable = False
-        self._mounts, self.storage = mount_guest(appliance, self.guest, table)
+        self._mounts, self.storage = mount_guest(appliance, self.guest, table, keys)
 
     def __enter__(self) -> Session:
         return self
@@ -73,20 +54,27 @@ class Session:
         return self._appliance.verdict.accelerator is Accelerator.TCG
 
     def make_writable(self) -> None:
-        """Mount everything again for writing; until then not a byte of the disk has changed."""
+        """Check every file system, then mount all again for writing.
+
+        Until then not a byte of the disk has changed, but for journals that were replayed. Raises ImageError for a
+        file system that is damaged already: what is wrong with it is not of imgfix's making.
+        """
         if self._writable:
             return
         with _needed("the guest's file systems cannot be mounted for writing", ApplyError):
             self._appliance.call("umount_all")
+            for filesystem in self._mounted():
+                self._require_sound(filesystem)
             for mount in self._mounts:
                 mount.writable(self._appliance)
         self._writable = True
-        self.guest.forget()
+        self.guest.begin_changes()
 
     def facts(self, drivers: Sequence[str] = ()) -> Facts:
         """Read the guest's facts; `drivers` are asked for besides the usual ones."""
         self.guest.forget()
-        return read_facts(self.guest, self.storage, self._read_image, drivers)
+        found = read_facts(self.guest, self.storage, self._read_image, drivers)
+        return replace(found, labelled=self.guest.is_labelled("/etc"))
 
     def _read_image(self, path: str) -> InitramfsFacts:
         entry = self.guest.lstat(path)
@@ -140,21 +128,21 @@ class Session:
         """
         with _needed("the guest's file systems cannot be unmounted", ApplyError):
             self._appliance.call("umount_all")
-            for device in dict.fromkeys(mount.device for mount in self._mounts if self._writable):
-                self._check(device)
+            for filesystem in self._mounted():
+                if self._writable:
+                    fsck.require_clean(self._appliance, filesystem)
+                elif filesystem.device in self.storage.replayed:
+                    self._require_sound(filesystem)
             self._appliance.finish()
 
-    def _check(self, device: str) -> None:
-        fstype = next(f.fstype for f in self.storage.filesystems if f.device == device)
-        argv = (*_CHECKS[fstype], device)
-        # `debug sh` runs a command of the appliance, not of the guest; exit status and both streams are kept.
-        script = _CHECK % " ".join(argv)
-        output, _, status = str(self._appliance.call("debug", "sh", [script])).strip().rpartition("status=")
-        if status != "0":
-            raise VerifyError(
-                f"{device} ({fstype}) is not clean after the changes; {' '.join(argv)} says:\n{output.strip()}",
-                hint="check the source's file systems with fsck first; nothing was published",
-            )
+    def _require_sound(self, filesystem: Filesystem) -> None:
+        if fsck.require_sound(self._appliance, filesystem):
+            self._say(f"{filesystem.device}: not cleanly unmounted; mended as its next mount would do")
+
+    def _mounted(self) -> tuple[Filesystem, ...]:
+        """The guest's file systems, each once."""
+        devices = {mount.device for mount in self._mounts}
+        return tuple(f for f in self.storage.filesystems if f.device in devices)
 
 
 @contextmanager
@@ -163,17 +151,27 @@ def opened(
     table: PartitionTable,
     *,
     writable: bool,
+    image_format: ImageFormat = "raw",
     network: bool = False,
+    keys: Sequence[Key] = (),
     interrupts: Interrupts,
     say: Callable[[str], None],
 ) -> Iterator[Session]:
-    """Launch an appliance on `disk` and mount its guest. Raises HostError, ImageError, GuestError."""
+    """Launch an appliance on `disk` and mount its guest; `keys` open encrypted volumes.
+
+    Raises HostError, ImageError, GuestError, UsageError.
+    """
     with (
         appliances.launch(
-            disk, writable=writable, network=network, interrupts=interrupts, say=say
+            disk,
+            writable=writable,
+            image_format=image_format,
+            network=network,
+            interrupts=interrupts,
+            say=say,
         ) as appliance,
         _needed("the disk cannot be inspected"),
-        Session(appliance, table) as session,
+        Session(appliance, table, keys, say) as session,
     ):
         yield session
 

@@ -1,11 +1,11 @@
-"""Is a profile meant for this guest?"""
+"""Is a profile meant for this guest, and can the guest's disk be changed at all?"""
 
 from __future__ import annotations
 
 import re
 
 from imgfix.errors import GuestError, ProfileError
-from imgfix.facts.model import Distro, Facts
+from imgfix.facts.model import Distro, Facts, Storage
 from imgfix.profile import Profile
 
 _CONSTRAINT = re.compile(r"\s*(>=|<=|==|<|>)\s*([0-9]+(?:\.[0-9]+)*)\s*")
@@ -44,6 +44,22 @@ def _hint(distro: Distro) -> str:
             "Microsoft's Linux Integration Services (LIS) in it and set `match` in a profile of your own"
         )
     return "`imgfix profile list` shows the profiles"
+
+
+def require_usable(storage: Storage) -> None:
+    """Raise GuestError if the guest sleeps, or its root is read-only by design."""
+    if storage.hibernated:
+        raise GuestError(
+            f"the machine was hibernated: {', '.join(storage.hibernated)} holds its memory, which takes the file "
+            "systems for what they were then; changing them would destroy data when it wakes up",
+            hint="start the virtual machine once and shut it down; then export the disk again",
+        )
+    if storage.sealed:
+        raise GuestError(
+            "the root is a read-only btrfs subvolume: such a system (MicroOS, transactional-update) takes changes "
+            "only as new snapshots of itself",
+            hint="imgfix does not prepare such systems; use its maker's image for Azure",
+        )
 
 
 def _constraints(text: str, name: str) -> list[tuple[str, str]]:

@@ -35,8 +35,10 @@ from imgfix.change import (
 )
 from imgfix.facts.initramfs import read_initramfs
 from imgfix.facts.model import (
+    Array,
     Distro,
     DriverState,
+    Encrypted,
     Facts,
     Filesystem,
     InitramfsFacts,
@@ -163,7 +165,15 @@ def _facts(data: Data, family: str) -> Facts:
             bios=Verdict(
                 data.get("bios", True), ("boot code" if data.get("bios", True) else "no boot code",)
             ),
+            encrypted=tuple(Encrypted(**volume) for volume in data.get("encrypted", ())),
+            arrays=tuple(_array(array) for array in data.get("arrays", ())),
+            absent=tuple(data.get("absent", ())),
+            inactive=tuple(data.get("inactive", ())),
+            hibernated=tuple(data.get("hibernated", ())),
+            replayed=tuple(data.get("replayed", ())),
+            sealed=data.get("sealed", False),
         ),
+        labelled=data.get("labelled", False),
     )
 
 
@@ -229,6 +239,10 @@ def _filesystem(data: Data) -> Filesystem:
         mountpoint=data.get("at"),
         free=data["free"] * _MIB if "free" in data else None,
     )
+
+
+def _array(data: Data) -> Array:
+    return Array(**{**data, "names": tuple(data.get("names", ()))})
 
 
 def _volume(name: str) -> LogicalVolume:

@@ -9,10 +9,15 @@ import pytest
 from imgfix.errors import GuestError
 from imgfix.plan import build_plan
 from imgfix.steps import PACKAGES, STEPS
-from imgfix.steps.protocol import Step
+from imgfix.steps.fstab import Fstab
+from imgfix.steps.protocol import Follower, Step
 from tests import case as cases
 
-_STEPS: dict[str, tuple[Step, ...]] = {step.name: (step,) for step in (PACKAGES, *STEPS)}
+#: What a follower follows in its cases.
+_LEAD: Step = Fstab()
+_STEPS: dict[str, tuple[Step | Follower, ...]] = {
+    step.name: (_LEAD, step) if isinstance(step, Follower) else (step,) for step in (PACKAGES, *STEPS)
+}
 _ALL = {**_STEPS, "whole": STEPS}
 
 

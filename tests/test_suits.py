@@ -8,7 +8,7 @@ from imgfix import profile_load
 from imgfix.errors import GuestError
 from imgfix.facts.model import Distro, Facts, Storage
 from imgfix.profile import Match, Profile
-from imgfix.suits import require_suitable
+from imgfix.suits import require_suitable, require_usable
 
 
 def _facts(version: str, family: str = "rhel") -> Facts:
@@ -82,3 +82,15 @@ def test_enterprise_linux_before_6_4_is_told_of_its_drivers(version: str, told: 
     with pytest.raises(GuestError) as caught:
         require_suitable(_profile(">=6.4,<7"), _facts(version))
     assert ("Linux Integration Services (LIS)" in (caught.value.hint or "")) is told
+
+
+def test_a_machine_that_sleeps_is_refused() -> None:
+    require_usable(Storage("gpt", ()))
+    with pytest.raises(GuestError, match="hibernated: /dev/sda2, /swapfile holds") as caught:
+        require_usable(Storage("gpt", (), hibernated=("/dev/sda2", "/swapfile")))
+    assert "shut it down" in str(caught.value.hint)
+
+
+def test_a_root_that_is_read_only_by_design_is_refused() -> None:
+    with pytest.raises(GuestError, match="read-only btrfs subvolume"):
+        require_usable(Storage("gpt", (), sealed=True))

@@ -41,6 +41,7 @@ def find(spec: str, storage: Storage) -> Filesystem | None:
     if _FIRST_WHOLE.fullmatch(spec):
         spec = _WHOLE
     device = next((v.device for v in storage.logical_volumes if spec in volume_names(v)), spec)
+    device = next((a.device for a in storage.arrays if a.device and spec in a.names), device)
     return next((f for f in storage.filesystems if f.device == device and f.partition is None), None)
 
 

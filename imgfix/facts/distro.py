@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from imgfix import tree as guest
 from imgfix.errors import GuestError, ParseError
 from imgfix.facts.model import Distro
+from imgfix.textedit import fstab
 from imgfix.tree import Tree
 
 #: https://www.freedesktop.org/software/systemd/man/latest/os-release.html: the first that exists counts.
@@ -83,9 +84,24 @@ def read_distro(tree: Tree) -> Distro:
 
 
 def is_linux_root(tree: Tree) -> bool:
-    """Tell whether this file system looks like the root of an installed Linux, by names alone."""
-    named = any(guest.is_file(tree, path) for path in (*OS_RELEASE, *(row.path for row in _RELEASES)))
+    """Tell whether this file system looks like the root of an installed Linux, by names alone.
+
+    Where /usr is a volume of its own, os-release is a link to what is not there yet.
+    """
+    paths = (*OS_RELEASE, *(row.path for row in _RELEASES))
+    named = any(guest.is_file(tree, path) for path in paths)
+    named = named or (tree.lstat(OS_RELEASE[0]) is not None and _usr_is_apart(tree))
     return named and any(tree.lstat(guest.resolve(tree, mark)) is not None for mark in _ROOT_MARKS)
+
+
+def _usr_is_apart(tree: Tree) -> bool:
+    if not guest.is_file(tree, "/etc/fstab"):
+        return False
+    try:
+        lines = fstab.parse(guest.read_text(tree, "/etc/fstab"))
+    except ParseError:
+        return False
+    return any(line.entry.file.rstrip("/") == "/usr" for line in lines if line.entry)
 
 
 def family_of(distro_id: str, id_like: tuple[str, ...]) -> str:

@@ -155,12 +155,40 @@ class Generations:
 
 
 @dataclass(frozen=True, slots=True)
+class Encrypted:
+    """One LUKS volume: `device` holds it, `uuid` is its own, `mapped` what it is open as; "" while it is closed."""
+
+    device: str
+    uuid: str = ""
+    mapped: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Array:
+    """One MD RAID, of which `present` of `wanted` members are on this disk.
+
+    `device` is the appliance's name, "" where too few members are there to start it; `names` are those by which a
+    guest may know it (/dev/md0, /dev/md/root).
+    """
+
+    device: str
+    level: str
+    present: int
+    wanted: int
+    names: tuple[str, ...] = ()
+    uuid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Storage:
     """The disk from the inside. `scheme` is gpt or mbr, None where a file system fills the disk.
 
-    `absent` are the mount points whose file system is not on this disk, `unlisted` those that fstab does not
-    name: imgfix mounted the EFI system partition there. `esp` is that partition's number. `bios` tells whether
-    boot code is there and complete.
+    `absent` are the mount points whose file system is not on this disk, or could not be mounted and need not be;
+    `unlisted` those that fstab does not name: imgfix mounted the EFI system partition there. `esp` is that
+    partition's number. `bios` tells whether boot code is there and complete.
+    `inactive` are logical volumes that could not be activated. `hibernated` are swap areas and swap files that hold
+    the memory of a machine that sleeps. `replayed` are devices that were not cleanly unmounted. `sealed` tells that
+    the root is a read-only btrfs subvolume.
     """
 
     scheme: str | None
@@ -172,6 +200,12 @@ class Storage:
     unlisted: tuple[str, ...] = ()
     esp: int | None = None
     bios: Verdict = _BOOTS
+    encrypted: tuple[Encrypted, ...] = ()
+    arrays: tuple[Array, ...] = ()
+    inactive: tuple[str, ...] = ()
+    hibernated: tuple[str, ...] = ()
+    replayed: tuple[str, ...] = ()
+    sealed: bool = False
 
     @property
     def swaps(self) -> tuple[Filesystem, ...]:
@@ -190,7 +224,10 @@ class Storage:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Everything that planning knows of a guest besides its files."""
+    """Everything that planning knows of a guest besides its files.
+
+    `labelled` tells whether the system's own folders have SELinux labels.
+    """
 
     distro: Distro
     kernels: tuple[Kernel, ...]
@@ -198,6 +235,7 @@ class Facts:
     storage: Storage
     generations: Generations | None = None
     disabled: tuple[Disabled, ...] = ()
+    labelled: bool = False
 
     def package(self, *names: str) -> Package | None:
         """Return the first installed package that has one of the names, or None."""

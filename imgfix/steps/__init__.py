@@ -3,7 +3,7 @@
 STEPS is the order in which they plan. Packages are a stage of their own; GRUB comes after whatever edits the
 kernel command line, firmware after GRUB (it may copy a configuration), accounts after histories (a removed
 account's home is no place to look for them). The network comes after generalizing, which removes what cloud-init
-wrote for the old machine's NICs.
+wrote for the old machine's NICs. SELinux labels are last: they follow from what all others write.
 """
 
 from __future__ import annotations
@@ -20,17 +20,19 @@ from imgfix.steps.leftovers import Leftovers
 from imgfix.steps.lvm import Lvm
 from imgfix.steps.network import Network
 from imgfix.steps.packages import Packages
-from imgfix.steps.protocol import Step
+from imgfix.steps.protocol import Follower, Step
 from imgfix.steps.selinux import Selinux
 from imgfix.steps.services import Services
 from imgfix.steps.ssh import Ssh
+from imgfix.steps.storage import StorageAdvice
 from imgfix.steps.swap import Swap
 from imgfix.steps.users import Users
 from imgfix.steps.waagent import Waagent
 
 PACKAGES: Step = Packages()
 
-STEPS: tuple[Step, ...] = (
+STEPS: tuple[Step | Follower, ...] = (
+    StorageAdvice(),
     Swap(),
     Lvm(),
     Fstab(),

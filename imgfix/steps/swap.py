@@ -44,6 +44,9 @@ def unwanted_args(profile: Profile, facts: Facts) -> tuple[str, ...]:
     present = {f"{v.vg}/{v.lv}" for v in facts.storage.logical_volumes}
     gone = [f"rd.lvm.lv={vg}/swap" for vg in sorted({v.vg for v in facts.storage.logical_volumes})]
     volumes += [arg for arg in gone if arg not in volumes and arg.partition("=")[2] not in present]
+    # Nothing needs the passphrase of an encrypted swap area any more (dracut.cmdline(7), rd.luks.uuid).
+    crypts = [e.uuid for e in facts.storage.encrypted if e.mapped in swaps]
+    volumes += [f"rd.luks.uuid={prefix}{uuid}" for uuid in crypts for prefix in ("luks-", "")]
     return ("resume=*", "resume_offset=*", *volumes)
 
 
@@ -61,17 +64,19 @@ class Swap:
         swap_files = [*_files_in_fstab(tree), *(p for p in _KNOWN_FILES if files.is_file(tree, p))]
         for path in dict.fromkeys(swap_files):
             yield Remove(path, f"{_REASON}: swap file")
-        yield from _references(tree)
+        yield from _references(facts, tree)
         for device in facts.storage.swaps:
             volume = any(v.device == device.device for v in facts.storage.logical_volumes)
-            kind = "volume" if volume else "partition"
+            kind = "partition" if device.partition else "volume"
             yield RemoveSwapDevice(device.device, device.partition, volume, f"{_REASON}: swap {kind}")
         if not facts.storage.swaps and not swap_files:
             yield Noop("no swap partition, volume or file")
 
 
-def _references(tree: Tree) -> Iterator[Decision]:
+def _references(facts: Facts, tree: Tree) -> Iterator[Decision]:
     encrypted = {e.spec.removeprefix(_MAPPER) for e in _swaps_in_fstab(tree) if e.spec.startswith(_MAPPER)}
+    swaps = {swap.device for swap in facts.storage.swaps}
+    encrypted |= {e.mapped.removeprefix(_MAPPER) for e in facts.storage.encrypted if e.mapped in swaps}
     if files.is_file(tree, FSTAB):
         yield edited(
             tree,

@@ -11,7 +11,7 @@ from typing import Any
 
 from imgfix.appliance import EMULATED_APPEND
 
-from .host import kvm_works, run, say
+from .host import DiskError, kvm_works, run, say
 
 SECTOR = 512
 MIB = 1024 * 1024
@@ -52,12 +52,22 @@ def write_gpt(disk: Path, guid: str, partitions: Sequence[Partition]) -> None:
     run((*argv, disk))
 
 
-def write_mbr(disk: Path, identifier: int, partitions: Sequence[tuple[int, str, bool]]) -> None:
-    """Primary partitions of (MiB, type, active), each behind the one before, the first at 1 MiB."""
+def write_mbr(
+    disk: Path,
+    identifier: int,
+    partitions: Sequence[tuple[int, str, bool]],
+    logical: Sequence[tuple[int, str]] = (),
+) -> None:
+    """Primary partitions of (MiB, type, active), each behind the one before, the first at 1 MiB.
+
+    `logical` ones of (MiB, type) lie in the last primary.
+    """
     lines = ["label: dos", f"label-id: {identifier:#010x}"]
     for mib, kind, active in partitions:
         size = f"size={mib}MiB, " if mib else ""
         lines.append(f"{size}type={kind}{', bootable' if active else ''}")
+    for mib, kind in logical:
+        lines.append(f"{f'size={mib}MiB, ' if mib else ''}type={kind}")
     run(("sfdisk", "--no-reread", "--no-tell-kernel", disk), stdin="\n".join(lines) + "\n")
 
 
@@ -90,6 +100,16 @@ def make_vfat(disk: Path, start: int, length: int, volume: str, label: str) -> N
 @contextmanager
 def appliance(disk: Path) -> Iterator[Any]:
     """One launched appliance with the disk; writes reach the file before it returns."""
+    with crashing(disk) as g:
+        yield g
+        g.umount_all()
+        g.sync()
+        g.shutdown()
+
+
+@contextmanager
+def crashing(disk: Path) -> Iterator[Any]:
+    """One launched appliance whose machine loses its power at the end; what was synced is in the file."""
     os.environ.setdefault("LIBGUESTFS_BACKEND", "direct")
     import guestfs  # noqa: PLC0415  only who builds a disk needs the bindings
 
@@ -103,8 +123,16 @@ def appliance(disk: Path) -> Iterator[Any]:
         g.add_drive_opts(str(disk), format="raw", cachemode="unsafe")
         g.launch()
         yield g
-        g.umount_all()
-        g.sync()
-        g.shutdown()
     finally:
         g.close()
+
+
+def shell(g: Any, *lines: str) -> str:
+    """Run lines with the appliance's own shell; the first that fails ends it."""
+    # udev makes the names of new devices when it gets round to it.
+    script = "\n".join(("set -e", *lines, "udevadm settle --timeout=60"))
+    answer = str(g.debug("sh", [f"( {script}\n) 2>&1; echo status=$?"]))
+    output, _, status = answer.strip().rpartition("status=")
+    if status != "0":
+        raise DiskError(f"in the appliance:\n{output}")
+    return output

@@ -11,13 +11,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from . import debian12, el9
+from . import debian12, el9, luks, raid
 from .host import DiskError, require_root, run, say
 from .workshop import Workshop
 
 RECIPES: dict[str, Callable[[Workshop], None]] = {
     "debian12": debian12.build,
     "el9": el9.build,
+    "luks": luks.build,
+    "raid": raid.build,
 }
 
 # Files shared by all recipes; a recipe adds its module, its folder of texts and what it names in INPUTS.
@@ -25,6 +27,8 @@ _COMMON = ("host.py", "image.py", "root.py", "workshop.py")
 _INPUTS: dict[str, tuple[str, ...]] = {
     "debian12": ("debian12.py", "trees/debian12"),
     "el9": ("el9.py", "rpmdb.py", "trees/el9"),
+    "luks": ("luks.py", "phony.py"),
+    "raid": ("raid.py", "phony.py"),
 }
 _HERE = Path(__file__).parent
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from imgfix.facts import devices
-from imgfix.facts.model import Filesystem, LogicalVolume, Storage
+from imgfix.facts.model import Array, Filesystem, LogicalVolume, Storage
 
 ESP = Filesystem("/dev/sda1", "vfat", "4F2A-11B0", "EFI", 1, partition=1, partuuid="AAAA-01", partlabel="esp")
 ROOT = Filesystem("/dev/sda2", "ext4", "0a3407de", "cloudimg-rootfs", 1, partition=2, partuuid="bbbb-02")
@@ -61,6 +61,16 @@ STORAGE = Storage(
 )
 def test_find(spec: str, found: Filesystem | None) -> None:
     assert devices.find(spec, STORAGE) == found
+
+
+@pytest.mark.parametrize("spec", ["/dev/md127", "/dev/md0", "/dev/md/0", "/dev/md/root", "UUID=4d0"])
+def test_an_array_by_the_names_of_the_guest(spec: str) -> None:
+    root = Filesystem("/dev/md127", "ext4", "4d0", "", 1)
+    dead = Array("", "raid5", 1, 3, ("/dev/md1",))
+    array = Array("/dev/md127", "raid1", 1, 2, ("/dev/md/root", "/dev/md0", "/dev/md/0"))
+    storage = Storage("gpt", (ESP, root), arrays=(dead, array))
+    assert devices.find(spec, storage) == root
+    assert devices.find("/dev/md1", storage) is None
 
 
 @pytest.mark.parametrize("spec", ["/dev/sda", "/dev/vda", "/dev/nvme0n1", "/dev/mmcblk0", "/dev/xvda"])

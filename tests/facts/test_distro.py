@@ -174,6 +174,14 @@ def test_any_text_is_a_distro_or_refused(text: str) -> None:
             },
             True,
         ),
+        # /usr on a volume of its own: os-release leads to what is not mounted yet
+        ({"/etc/os-release": link("../usr/lib/os-release"), "/etc/fstab": "UUID=1 /usr xfs ro 0 0\n"}, True),
+        (
+            {"/etc/os-release": link("../usr/lib/os-release"), "/etc/fstab": "UUID=1 /home xfs ro 0 0\n"},
+            False,
+        ),
+        ({"/etc/os-release": link("../usr/lib/os-release"), "/etc/fstab": "/usr\n"}, False),
+        ({"/etc/fstab": "UUID=1 /usr xfs ro 0 0\n"}, False),
         ({"/etc/os-release": ""}, False),
         ({"/etc/fstab": "", "/lib/x": ""}, False),
         ({"/vmlinuz-6.1": "", "/grub/grub.cfg": ""}, False),

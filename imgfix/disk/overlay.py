@@ -1,0 +1,43 @@
+"""The overlay: what an appliance may write to while it looks at a source, thrown away afterwards."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from imgfix.disk.sector import SECTOR
+from imgfix.disk.source import Source
+from imgfix.errors import HostError
+
+_SECONDS = 60
+
+
+@contextmanager
+def overlay(source: Source) -> Iterator[Path]:
+    """Make a qcow2 over the source, as large as its data: a VHD's footer is no part of the disk.
+
+    A journal that must be replayed goes there, and the source stays as it is. Raises HostError.
+    """
+    size = -(-source.size // SECTOR) * SECTOR
+    with tempfile.TemporaryDirectory(prefix="imgfix-") as folder:
+        path = Path(folder) / "overlay.qcow2"
+        backing = ("-b", str(source.path.absolute()), "-F", "raw")
+        argv = ("qemu-img", "create", "-q", "-f", "qcow2", *backing, str(path), str(size))
+        try:
+            subprocess.run(argv, capture_output=True, text=True, timeout=_SECONDS, check=True)
+        except FileNotFoundError as error:
+            raise HostError(
+                "qemu-img is not installed; it makes the overlay that keeps the disk unchanged",
+                hint="apt install qemu-utils, or dnf install qemu-img",
+            ) from error
+        except subprocess.CalledProcessError as error:
+            raise HostError(
+                f"no overlay for {source.path} in {folder}: {error.stderr.strip()}",
+                hint="is there space in the temporary folder? TMPDIR names another one",
+            ) from error
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise HostError(f"qemu-img create does not run: {error}") from error
+        yield path
