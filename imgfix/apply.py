@@ -8,6 +8,7 @@ from imgfix.change import (
     AppendFile,
     Copy,
     Edit,
+    Finish,
     InstallPackages,
     Link,
     Rebuild,
@@ -18,6 +19,10 @@ from imgfix.change import (
 from imgfix.errors import ApplyError
 from imgfix.guest import CommandResult, Guest
 from imgfix.plan import Plan
+from imgfix.textedit import grubcfg
+
+#: How each Finish changes the text that a generator made.
+FINISHES: dict[Finish, Callable[[str], str]] = {Finish.FOR_UEFI: grubcfg.for_uefi}
 
 _POLICY = "/usr/sbin/policy-rc.d"
 
@@ -89,6 +94,8 @@ def apply(plan: Plan, guest: Guest, say: Callable[[str], None]) -> None:
         say(f"rebuilding {rebuild.kind.value} {rebuild.target}: {why}")
         for argv in rebuild.commands:
             _check(rebuild, argv, guest.run(argv))
+        if rebuild.finish is not None:
+            _finish(rebuild.target, FINISHES[rebuild.finish], guest)
 
 
 def _edit(edit: Edit, guest: Guest) -> None:
@@ -113,6 +120,13 @@ def _label(rebuild: Rebuild, guest: Guest, say: Callable[[str], None]) -> None:
         for argv in rebuild.commands:
             command = (*argv, *paths[start : start + _BATCH])
             _check(rebuild, argv, guest.run(command))
+
+
+def _finish(path: str, edit: Callable[[str], str], guest: Guest) -> None:
+    old = guest.read_file(path)
+    new = edit(old.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+    if new != old:
+        guest.write(path, new, 0o644)
 
 
 def _check(rebuild: Rebuild, argv: tuple[str, ...], result: CommandResult) -> None:

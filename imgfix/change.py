@@ -83,14 +83,24 @@ class RebuildKind(Enum):
     SELINUX_LABELS = "selinux labels"
 
 
+class Finish(Enum):
+    """A pure edit of what a generator made, where the appliance is not the machine it thinks it runs on."""
+
+    FOR_UEFI = "linuxefi"
+
+
 @dataclass(frozen=True, slots=True)
 class Rebuild:
-    """Run the guest's own generator; `commands` are argv tuples, `target` the file that they make."""
+    """Run the guest's own generator; `commands` are argv tuples, `target` the file that they make.
+
+    `finish` is applied to the file when they have run.
+    """
 
     kind: RebuildKind
     target: str
     commands: tuple[tuple[str, ...], ...]
     reason: str
+    finish: Finish | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -243,6 +243,18 @@ class KernelArgs(AddRemove):
         return self
 
 
+class Grub(_Section):
+    """GRUB's own menu, before the kernel starts (R26)."""
+
+    serial: bool = Field(
+        True,
+        description="show the menu on the serial port of services.serial_console too, if that is a ttyS",
+    )
+    timeout: int | None = Field(
+        None, ge=0, le=3600, description="seconds until the default entry boots; null: as the guest has it"
+    )
+
+
 class Fstab(_Section):
     """/etc/fstab and /etc/crypttab."""
 
@@ -283,6 +295,7 @@ class Profile(_Section):
     mode: Mode = Field(Mode.GENERALIZED, strict=False, description="generalized or specialized")
     disk: Disk = Disk()
     kernel_args: KernelArgs = KernelArgs()
+    grub: Grub = Grub()
     initramfs: Initramfs = Initramfs()
     kernel_modules: KernelModules = KernelModules()
     firmware: Firmware = Firmware()

@@ -44,6 +44,7 @@ readonly SYSTEM_NEEDS=(
   "dev|must|has_command bzip2|bzip2|bzip2"
   "dev|must|has_command shellcheck|shellcheck|ShellCheck"
   "dev|must|has_file /usr/libexec/netplan/generate /usr/lib/netplan/generate|netplan.io|netplan"
+  "dev|must|has_file /usr/bin/grub-menulst2cfg /usr/bin/grub2-menulst2cfg|grub-common|grub2-tools-minimal"
 )
 
 say() { printf 'imgfix: %s\n' "$*" >&2; }

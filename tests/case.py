@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 
 from imgfix import profile_load
+from imgfix.apply import FINISHES
 from imgfix.change import (
     Advice,
     AppendFile,
@@ -158,6 +159,7 @@ def _facts(data: Data, family: str) -> Facts:
         packages=tuple(Package(name, str(v)) for name, v in data.get("packages", {}).items()),
         storage=Storage(
             scheme=data.get("scheme", "gpt"),
+            has_esp=data.get("esp", False),
             filesystems=tuple(_filesystem(f) for f in data.get("filesystems", [_ROOT])),
             logical_volumes=tuple(_volume(v) for v in data.get("volumes", ())),
             esp=data.get("efi"),
@@ -290,8 +292,9 @@ def _named(decision: Decision) -> dict[str, Any]:
             return {"swap": device, **({"volume": True} if volume else {"partition": partition})}
         case InstallPackages(manager, packages):
             return {"install": list(packages), "with": manager}
-        case Rebuild(kind, target, commands):
-            return {"rebuild": kind.value, "of": target, "by": [" ".join(c) for c in commands]}
+        case Rebuild(kind, target, commands, _, finish):
+            made = {"rebuild": kind.value, "of": target, "by": [" ".join(c) for c in commands]}
+            return {**made, **({"finish": finish.value} if finish else {})}
         case Advice(text):
             return {"advice": text}
         case Noop(reason):
@@ -339,6 +342,7 @@ def done(case: Case, plan: Plan) -> tuple[Facts, FakeTree]:
     for rebuild in plan.rebuilds:
         if rebuild.kind is RebuildKind.GRUB_CONFIG:
             made = case.regenerated or mkconfig.regenerated(tree, rebuild.target, facts.storage)
+            made = FINISHES[rebuild.finish](made) if rebuild.finish else made
             tree = tree.edited([WriteFile(rebuild.target, made.encode(), "")])
         else:
             facts = replace(facts, kernels=tuple(_rebuilt(k, rebuild) for k in facts.kernels))

@@ -1,7 +1,8 @@
 """What grub-mkconfig makes of a guest's defaults, as far as the kernel command line goes.
 
 After `linux_entry` in https://github.com/rhboot/grub2/blob/master/util/grub.d/10_linux.in: root= and ro, then
-GRUB_CMDLINE_LINUX, then GRUB_CMDLINE_LINUX_DEFAULT except in recovery entries.
+GRUB_CMDLINE_LINUX, then GRUB_CMDLINE_LINUX_DEFAULT except in recovery entries. EL 7's writes the commands of
+BIOS, which the appliance has. The menu's terminal and time-out come from 00_header.
 """
 
 from __future__ import annotations
@@ -32,7 +33,20 @@ def regenerated(tree: FakeTree, path: str, storage: Storage) -> str:
         last = "" if "single" in kept else values.get("GRUB_CMDLINE_LINUX_DEFAULT", "")
         return " ".join([*kept, values.get("GRUB_CMDLINE_LINUX", ""), last])
 
-    return grubcfg.map_linux(files.read_text(tree, path), arguments)
+    text = grubcfg.map_linux(files.read_text(tree, path), arguments)
+    return _header(values) + re.sub(r"(?m)^([ \t]*(?:linux|initrd))efi\b", r"\g<1>16", text)
+
+
+def _header(values: dict[str, str]) -> str:
+    """Return what 00_header writes about terminals and the time-out, as far as it is set at all."""
+    both = values.get("GRUB_TERMINAL", "")
+    sides = {s: both or values.get(f"GRUB_TERMINAL_{s.upper()}", "") for s in ("input", "output")}
+    lines = [f"terminal_{side} {words}\n" for side, words in sides.items() if words]
+    if any("serial" in words.split() for words in sides.values()):
+        lines.insert(0, values.get("GRUB_SERIAL_COMMAND", "serial") + "\n")
+    if seconds := values.get("GRUB_TIMEOUT"):
+        lines.append(f"set timeout={seconds}\n")
+    return "".join(lines)
 
 
 def _is_disk(argument: str) -> bool:

@@ -1,7 +1,7 @@
 """Steps: one module a capability. A step yields decisions and never acts.
 
 STEPS is the order in which they plan. Packages are a stage of their own; GRUB comes after whatever edits the
-kernel command line, firmware after GRUB (it may copy a configuration), accounts after histories (a removed
+kernel command line or the menu, firmware after GRUB (it may copy a configuration), accounts after histories (a removed
 account's home is no place to look for them). The network comes after generalizing, which removes what cloud-init
 wrote for the old machine's NICs. SELinux labels are last: they follow from what all others write.
 """
@@ -13,6 +13,7 @@ from imgfix.steps.firmware import Firmware
 from imgfix.steps.fstab import Fstab
 from imgfix.steps.generalize import Generalize
 from imgfix.steps.grub import Grub
+from imgfix.steps.grub_terminal import GrubTerminal
 from imgfix.steps.initramfs import Initramfs
 from imgfix.steps.kernel_args import KernelArgs
 from imgfix.steps.kernel_modules import KernelModules
@@ -39,6 +40,7 @@ STEPS: tuple[Step | Follower, ...] = (
     KernelArgs(),
     KernelModules(),
     Initramfs(),
+    GrubTerminal(),
     Grub(),
     Firmware(),
     CloudInit(),

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from imgfix import tree as files
 from imgfix.change import Decision, Noop, WriteFile
 from imgfix.facts import devices
-from imgfix.facts.model import Facts, Storage
+from imgfix.facts.bootloader import Bootloader
+from imgfix.facts.model import Facts, Kernel, Storage
 from imgfix.profile import Profile
 from imgfix.steps.edit import edited, parsing
-from imgfix.textedit import bls, grubenv, kernel_args, shellvars
+from imgfix.textedit import bls, grub_legacy, grubenv, kernel_args, shellvars
+from imgfix.textedit.grub_legacy import KernelLine
+from imgfix.textedit.grub_legacy import Kind as LineKind
 from imgfix.tree import Tree
 
 GRUB_DEFAULTS = "/etc/default/grub"
 GRUB_DROPINS = "/etc/default/grub.d/*.cfg"
 KERNEL_CMDLINE = "/etc/kernel/cmdline"
-BLS_ENTRIES = "/boot/loader/entries/*.conf"
-GRUBENVS = ("/boot/grub2/grubenv", "/boot/grub/grubenv")
+GRUBENVS = ("/boot/grub2/grubenv", "/boot/grub/grubenv", "/boot/efi/EFI/*/grubenv")
+
+#: SUSE before 12: what perl-Bootloader gives the entries of kernels that are installed later.
+SUSE_BOOTLOADER = "/etc/sysconfig/bootloader"
+_SUSE_APPEND = ("DEFAULT_APPEND", "FAILSAFE_APPEND")
 
 _REASON = "the kernel command line that Azure needs"
 _SETTLED = "its kernel command line is as wanted"
@@ -29,8 +35,14 @@ _SETTLED = "its kernel command line is as wanted"
 _MAIN = "GRUB_CMDLINE_LINUX"
 _OTHERS = ("GRUB_CMDLINE_LINUX_DEFAULT", "GRUB_CMDLINE_LINUX_RECOVERY")
 
+#: What 10_linux puts before GRUB_CMDLINE_LINUX.
+_GENERATED = ("root=*", "ro", "rw", "rootflags=subvol=*")
+
 #: With these set to true, grub-mkconfig writes root=/dev/sda1 (util/grub.d/10_linux.in, grub-mkconfig.in).
 _DISK_NAMES = ("GRUB_DISABLE_LINUX_UUID", "GRUB_DISABLE_UUID")
+
+#: What distributions call a kernel's file.
+_LINUX = re.compile(r"(?:vmlinu[xz]|bzImage|Image)\b")
 
 #: Kernels before these need numa=off on large VMs: upstream, and Red Hat's backport (RHEL 6.6).
 #: https://learn.microsoft.com/azure/virtual-machines/linux/create-upload-generic
@@ -105,29 +117,43 @@ def needs_numa_off(release: str) -> bool:
     return numbers[:3] < _NUMA_UPSTREAM
 
 
-def edits(tree: Tree, want: Wanted) -> Iterator[Decision]:
+def edits(tree: Tree, want: Wanted, loader: Bootloader, kernels: Sequence[Kernel]) -> Iterator[Decision]:
     """Decide on every file that a command line is made from; grub.cfg itself is regenerated, not edited."""
     if files.is_file(tree, GRUB_DEFAULTS):
-        yield edited(
-            tree, GRUB_DEFAULTS, lambda text: _defaults(text, want, True), reason=_REASON, settled=_SETTLED
-        )
+        inherited = _inherited(tree, loader, kernels)
+        yield _edit(tree, GRUB_DEFAULTS, lambda text: _defaults(text, want, True, inherited))
     for path in files.glob(tree, GRUB_DROPINS):
-        yield edited(tree, path, lambda text: _defaults(text, want, False), reason=_REASON, settled=_SETTLED)
-    for path in files.glob(tree, BLS_ENTRIES):
-        yield edited(tree, path, lambda text: _entry(text, want), reason=_REASON, settled=_SETTLED)
+        yield _edit(tree, path, lambda text: _defaults(text, want, False, ""))
+    for path in loader.entries:
+        yield _edit(tree, path, lambda text: _entry(text, want))
     if files.is_file(tree, KERNEL_CMDLINE):
-        yield edited(tree, KERNEL_CMDLINE, lambda text: _lines(text, want), reason=_REASON, settled=_SETTLED)
-    # The usual /boot/grub2/grubenv of an EFI guest is a link to the one on the ESP: each file once.
-    for path in dict.fromkeys(files.resolve(tree, p) for p in GRUBENVS if files.is_file(tree, p)):
+        yield _edit(tree, KERNEL_CMDLINE, lambda text: _lines(text, want))
+    for path in _grubenvs(tree):
         yield _environment(tree, path, want)
+    for path in loader.legacy:
+        yield _edit(tree, path, lambda text: grub_legacy.map_kernels(text, lambda line: _line(line, want)))
+    if loader.legacy and files.is_file(tree, SUSE_BOOTLOADER):
+        yield _edit(tree, SUSE_BOOTLOADER, lambda text: _suse_append(text, want))
 
 
-def _defaults(text: str, want: Wanted, always: bool) -> str:
+def _edit(tree: Tree, path: str, edit: Callable[[str], str]) -> Decision:
+    return edited(tree, path, edit, reason=_REASON, settled=_SETTLED)
+
+
+def _grubenvs(tree: Tree) -> tuple[str, ...]:
+    """The usual /boot/grub2/grubenv of an EFI guest is a link to the one on the ESP: each file once."""
+    found = (path for pattern in GRUBENVS for path in files.glob(tree, pattern) if files.is_file(tree, path))
+    return tuple(dict.fromkeys(files.resolve(tree, path) for path in found))
+
+
+def _defaults(text: str, want: Wanted, always: bool, inherited: str) -> str:
     for name in _OTHERS:
         text = shellvars.map_value(text, name, want.part)
     for name in _DISK_NAMES:
         text = shellvars.map_value(text, name, lambda value: "false" if value == "true" else value)
     mine = [one for one in shellvars.assignments(text) if one.name == _MAIN]
+    if inherited and not any((shellvars.get(text, name) or "").strip() for name in (_MAIN, *_OTHERS[:1])):
+        return shellvars.set_value(text, _MAIN, want.main(inherited))
     if not mine:
         return shellvars.set_value(text, _MAIN, want.main("")) if always else text
     # What only extends an earlier value needs nothing added that it does not override.
@@ -138,23 +164,65 @@ def _defaults(text: str, want: Wanted, always: bool) -> str:
     )
 
 
+def _inherited(tree: Tree, loader: Bootloader, kernels: Sequence[Kernel]) -> str:
+    """Return what the newest kernel's BLS entry has besides what grub-mkconfig adds by itself.
+
+    Image builders leave GRUB_CMDLINE_LINUX empty and write the entries; grub2-mkconfig of Fedora, EL 8, 9.0 and
+    9.1 would then overwrite them with nothing: https://github.com/cockpit-project/cockpit/issues/18382
+    """
+    release = kernels[-1].release if kernels else ""
+    for path in loader.entries:
+        text = files.read_text(tree, path)
+        if release and release in (bls.get(text, "linux") or ""):
+            with parsing(path):
+                return kernel_args.edit(_expanded(tree, bls.options(text)), add=(), remove=_GENERATED)
+    return ""
+
+
+def _expanded(tree: Tree, options: str) -> str:
+    """Return the options with grubenv's kernelopts in place, and without GRUB's other variables."""
+    kernelopts = next((value for path in _grubenvs(tree) if (value := _kernelopts(tree, path))), "")
+    words = (kernelopts if word == "$kernelopts" else word for word in kernel_args.split(options))
+    return " ".join(word for word in words if word and not word.startswith("$"))
+
+
+def _kernelopts(tree: Tree, path: str) -> str | None:
+    with parsing(path):
+        return grubenv.parse(files.read(tree, path)).get("kernelopts")
+
+
 def _refers(value: str) -> bool:
     """Tell whether a value of GRUB_CMDLINE_LINUX extends what it was before."""
     return re.search(rf"\$(?:{_MAIN}\b|\{{{_MAIN}\b)", value) is not None
 
 
 def _entry(text: str, want: Wanted) -> str:
+    # An EFI program (memtest, a shell) has no kernel command line.
+    if bls.get(text, "efi") is not None and bls.get(text, "linux") is None:
+        return text
     # With $kernelopts the rest of the line stands in grubenv (EL 8).
     return bls.map_options(text, want.part if "$kernelopts" in bls.options(text) else want.main)
 
 
-def lacks_kernelopts(tree: Tree) -> bool:
+def lacks_kernelopts(tree: Tree, loader: Bootloader) -> bool:
     """Tell whether BLS entries use $kernelopts and no grubenv has it: grub.cfg's own fallback counts then."""
-    entries = (path for path in files.glob(tree, BLS_ENTRIES) if files.is_file(tree, path))
-    if not any("$kernelopts" in bls.options(files.read_text(tree, path)) for path in entries):
+    if not any("$kernelopts" in bls.options(files.read_text(tree, path)) for path in loader.entries):
         return False
-    blocks = (files.read(tree, path) for path in GRUBENVS if files.is_file(tree, path))
-    return not any("kernelopts" in grubenv.parse(block) for block in blocks)
+    return all(_kernelopts(tree, path) is None for path in _grubenvs(tree))
+
+
+def _line(line: KernelLine, want: Wanted) -> str:
+    if line.kind is LineKind.NORMAL_ENTRIES:
+        return want.part(line.args)
+    # memtest and Xen's own kernel take no such arguments; behind Xen, Linux is a `module`, and stays as it is.
+    is_linux = line.kind is LineKind.ALL_ENTRIES or _LINUX.match(line.kernel.rpartition("/")[2])
+    return want.main(line.args) if is_linux else line.args
+
+
+def _suse_append(text: str, want: Wanted) -> str:
+    for name in _SUSE_APPEND:
+        text = shellvars.map_value(text, name, want.main)
+    return text
 
 
 def _lines(text: str, want: Wanted) -> str:

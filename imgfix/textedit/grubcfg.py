@@ -15,6 +15,15 @@ from imgfix.errors import ParseError
 from imgfix.textedit import physical_lines
 
 _COMMAND = re.compile(r"[ \t]*(linux|linux16|linuxefi)(?=[ \t])")
+_16BIT = re.compile(r"^([ \t]*(?:linux|initrd))16(?=[ \t])", re.MULTILINE)
+_FORWARD = re.compile(r"^[ \t]*(?:configfile|source|normal)[ \t]+(\S+)", re.MULTILINE)
+_MENU = re.compile(r"^[ \t]*(?:menuentry|submenu)[ \t]|^### BEGIN /etc/grub\.d/", re.MULTILINE)
+_SERIAL = re.compile(r"^[ \t]*serial(?=[ \t;]|$)", re.MULTILINE)
+_TERMINALS = tuple(
+    re.compile(rf"^[ \t]*terminal_{side}[ \t](?:.*[ \t])?serial(?=[ \t;]|$)", re.MULTILINE)
+    for side in ("input", "output")
+)
+_TIMEOUT = re.compile(r"^[ \t]*set timeout=[\"']?(-?[0-9]+)", re.MULTILINE)
 _BLSCFG = re.compile(
     r"^(?:[^#\n]*[;{&|])?[ \t]*(?:(?:then|else|do)[ \t]+)?blscfg(?=[\s;&|]|\Z)", re.MULTILINE
 )
@@ -76,6 +85,40 @@ def map_linux(text: str, fn: Callable[[LinuxLine], str]) -> str:
 def uses_blscfg(text: str) -> bool:
     """Tell whether the command `blscfg` is run: kernels then come from BLS entries."""
     return _BLSCFG.search(text) is not None
+
+
+def forwards_to(text: str) -> str | None:
+    """Return the configuration that this one only leads to, as written (`$prefix/grub.cfg`); None if it is a menu.
+
+    The ESP of Debian, Ubuntu, SUSE, Fedora >= 34 and EL >= 9 holds such a stub:
+    https://fedoraproject.org/wiki/Changes/UnifyGrubConfig
+    """
+    found = _FORWARD.findall(text)
+    if not found or _MENU.search(text) or uses_blscfg(text) or any(map(_COMMAND.match, text.split("\n"))):
+        return None
+    return str(found[-1]).strip("\"'")
+
+
+def for_uefi(text: str) -> str:
+    """Return `text` with `linux16` and `initrd16`, which only BIOS has, as `linuxefi` and `initrdefi`.
+
+    EL 7's 10_linux asks /sys/firmware/efi which of the two to write, that is the machine that runs it:
+    https://github.com/libguestfs/virt-v2v/issues/160
+    """
+    return _16BIT.sub(r"\1efi", text)
+
+
+def is_on_serial(text: str) -> bool:
+    """Tell whether the menu is set up for the serial port, both ways, as 00_header does it.
+
+    https://github.com/rhboot/grub2/blob/master/util/grub.d/00_header.in
+    """
+    return bool(_SERIAL.search(text)) and all(side.search(text) for side in _TERMINALS)
+
+
+def timeouts(text: str) -> tuple[int, ...]:
+    """Return every time-out that is set, in seconds, in order: 00_header sets one for each case."""
+    return tuple(int(seconds) for seconds in _TIMEOUT.findall(text))
 
 
 def _find(lines: list[str]) -> list[tuple[int, _Found]]:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 
@@ -149,3 +152,97 @@ def test_garbage_is_edited_or_refused(text: str) -> None:
             line.kernel for line in grubcfg.linux_lines(text)
         ]
     grubcfg.uses_blscfg(text)
+
+
+STUBS = {
+    "search.fs_uuid 1-2 root\nset prefix=($root)'/boot/grub'\nconfigfile $prefix/grub.cfg\n": "$prefix/grub.cfg",
+    'set prefix=(${root})/boot/grub2\nsource "${prefix}/grub.cfg"\n': "${prefix}/grub.cfg",
+    "if [ -e $x ]; then\n\tconfigfile ($dev)/grub2/grub.cfg\nfi": "($dev)/grub2/grub.cfg",
+    "normal $prefix/grub.cfg": "$prefix/grub.cfg",
+}
+
+
+@pytest.mark.parametrize("text", STUBS)
+def test_a_stub_leads_to_the_menu(text: str) -> None:
+    assert grubcfg.forwards_to(text) == STUBS[text]
+    for more in ("menuentry 'x' {\n", "submenu x {\n", "linux /v\n", "\tlinuxefi /v a\n", "blscfg\n"):
+        assert grubcfg.forwards_to(more + text) is None
+    assert grubcfg.forwards_to("### BEGIN /etc/grub.d/41_custom ###\n" + text) is None
+
+
+@pytest.mark.parametrize(
+    "text", [DEBIAN, EL7, EL9, "", "# configfile x\n", "configfile", "echo; configfile x"]
+)
+def test_no_stub(text: str) -> None:
+    assert grubcfg.forwards_to(text) is None
+
+
+def test_the_commands_of_uefi() -> None:
+    new = grubcfg.for_uefi(EL7)
+    assert new == EL7.replace("linux16 ", "linuxefi ").replace("initrd16 ", "initrdefi ")
+    assert grubcfg.for_uefi(new) == new
+    same = "linux16x /v\n#linux16 /v\necho linux16 /v\nlinux /v linux16 \nlinux16\n"
+    assert grubcfg.for_uefi(same) == same
+
+
+@given(texts("linux16 ", "\tinitrd16\t", "linuxefi ", "/v"))
+def test_for_uefi_changes_two_words(text: str) -> None:
+    new = grubcfg.for_uefi(text)
+    assert grubcfg.for_uefi(new) == new
+    assert new.count("\n") == text.count("\n")
+    assert new.replace("efi", "16") == text.replace("efi", "16")
+
+
+HEADER = Path("/etc/grub.d/00_header")
+
+
+@pytest.mark.parametrize(
+    ("terminals", "on_serial"),
+    [
+        ({"GRUB_TERMINAL_INPUT": "serial console", "GRUB_TERMINAL_OUTPUT": "serial console"}, True),
+        ({"GRUB_TERMINAL_INPUT": "serial", "GRUB_TERMINAL_OUTPUT": "console serial"}, True),
+        ({"GRUB_TERMINAL_OUTPUT": "serial"}, False),
+        ({"GRUB_TERMINAL_OUTPUT": "console"}, False),
+    ],
+)
+def test_what_grubs_own_header_says(terminals: dict[str, str], on_serial: bool) -> None:
+    """The real 00_header, as grub-mkconfig runs it."""
+    text = subprocess.run(
+        ["sh", HEADER],
+        env={
+            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+            "pkgdatadir": "/usr/share/grub",
+            "GRUB_TIMEOUT": "7",
+            **terminals,
+        },
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    assert grubcfg.is_on_serial(text) is on_serial
+    assert 7 in grubcfg.timeouts(text)
+    assert 8 not in grubcfg.timeouts(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "on_serial"),
+    [
+        ("serial\nterminal_input serial\nterminal_output serial", True),
+        (
+            "serial --unit=0;\n terminal_input console serial; terminal_output serial\nterminal_output serial",
+            True,
+        ),
+        ("serial\nterminal_input serial_x\nterminal_output serial", False),
+        ("#serial\nterminal_input serial\nterminal_output serial", False),
+        ("serial\nterminal_output serial", False),
+        ("", False),
+    ],
+)
+def test_is_on_serial(text: str, on_serial: bool) -> None:
+    assert grubcfg.is_on_serial(text) is on_serial
+
+
+def test_timeouts() -> None:
+    assert grubcfg.timeouts(
+        'set timeout=5\n  set timeout="0"\nset timeout=-1\nset timeout_style=menu\n#set timeout=3'
+    ) == (5, 0, -1)
