@@ -95,6 +95,9 @@ class Wanted:
             spec = arg.removeprefix("root=")
             if arg.startswith("root=") and devices.names_disk(spec):
                 found = devices.find(spec, self.storage)
+                if found is None and spec.startswith("/dev/disk/by-"):
+                    # A serial number or a bus address (SUSE's by-id) tells no disk, but there is one root.
+                    found = self.storage.holding("/")
                 if found is not None and found.uuid:
                     cmdline = kernel_args.edit(cmdline, add=[f"root=UUID={found.uuid}"], remove=())
         return cmdline

@@ -36,6 +36,10 @@ class KernelArgs:
         want = command_line.wanted(profile, facts, unwanted(profile, facts))
         found = list(command_line.edits(tree, want, loader, facts.kernels))
         yield from found
+        for path in loader.unified:
+            yield Advice(
+                f"{path}: a unified kernel image, whose command line imgfix cannot edit; let the VM boot another entry"
+            )
         if not found:
             yield Advice("no file with a kernel command line was found; how does this guest boot?")
 

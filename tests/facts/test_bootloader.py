@@ -4,7 +4,7 @@ import pytest
 
 from imgfix.facts.bootloader import GrubConfig, read_bootloader
 from imgfix.facts.model import Storage
-from tests.fake_tree import FakeTree, link
+from tests.fake_tree import FakeEntry, FakeTree, link
 
 ESP = Storage(scheme="gpt", filesystems=(), has_esp=True)
 NO_ESP = Storage(scheme="mbr", filesystems=())
@@ -43,7 +43,7 @@ def test_wherever_the_esp_is(folder: str) -> None:
 
 
 def test_grub_legacy_by_its_links() -> None:
-    files = {
+    files: dict[str, str | FakeEntry] = {
         "/boot/grub/grub.conf": "title x\n",
         "/boot/grub/menu.lst": link("./grub.conf"),
         "/etc/grub.conf": link("../boot/grub/grub.conf"),
@@ -52,7 +52,7 @@ def test_grub_legacy_by_its_links() -> None:
     assert found.legacy == ("/boot/grub/grub.conf",)
     assert found.is_editable
     assert not found.grub2
-    assert read_bootloader(FakeTree({**files, "/boot/grub/grub.cfg": "blscfg"}), NO_ESP).legacy == ()
+    assert read_bootloader(FakeTree(files | {"/boot/grub/grub.cfg": "blscfg"}), NO_ESP).legacy == ()
     efi = read_bootloader(
         FakeTree(
             {
