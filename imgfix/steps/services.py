@@ -9,7 +9,7 @@ from imgfix.change import Advice, Decision
 from imgfix.errors import GuestError
 from imgfix.facts.model import Facts
 from imgfix.profile import Profile
-from imgfix.steps import units
+from imgfix.steps import initscripts, units
 from imgfix.steps.edit import edited
 from imgfix.tree import Tree
 
@@ -29,13 +29,15 @@ class Services:
                 continue
             yield from _service(profile, tree, role, names)
         if profile.services.serial_console is not None:
-            yield from _console(tree, profile.services.serial_console)
+            yield from _console(profile, tree, profile.services.serial_console)
 
 
 def _service(profile: Profile, tree: Tree, role: str, names: tuple[str, ...]) -> Iterator[Decision]:
-    found = units.find(tree, names)
+    found, script = units.find(tree, names), initscripts.find(tree, names)
     if found is not None:
         yield from units.enabled(tree, *found, reason=f"{role} starts at boot")
+    elif script is not None:
+        yield from initscripts.enabled(tree, *script, reason=f"{role} starts at boot")
     elif profile.packages.missing == "warn":
         yield Advice(f"{role}: the guest has none of {', '.join(names)}; it will not start at boot")
     else:
@@ -45,13 +47,13 @@ def _service(profile: Profile, tree: Tree, role: str, names: tuple[str, ...]) ->
         )
 
 
-def _console(tree: Tree, port: str) -> Iterator[Decision]:
+def _console(profile: Profile, tree: Tree, port: str) -> Iterator[Decision]:
     name = f"serial-getty@{port}.service"
     found = units.find(tree, [name])
     if found is None:
-        yield Advice(f"the guest has no serial-getty@.service: no login on {port}")
-        return
-    yield from units.enabled(tree, *found, reason=f"a login on {port}", wanted_by=("getty.target",))
+        yield from initscripts.login(profile, tree, port)
+    else:
+        yield from units.enabled(tree, *found, reason=f"a login on {port}", wanted_by=("getty.target",))
     if files.is_file(tree, SECURETTY):
         yield edited(
             tree,

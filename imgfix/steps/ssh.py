@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterator
 
 from imgfix import tree as files
-from imgfix.change import Decision, Noop
+from imgfix.change import Advice, Decision, Noop
 from imgfix.facts.model import Facts
 from imgfix.profile import Profile
-from imgfix.steps import units
+from imgfix.steps import initscripts, units
 from imgfix.steps.edit import written
 from imgfix.tree import Tree
 
@@ -28,7 +28,9 @@ class Ssh:
 
     def plan(self, profile: Profile, facts: Facts, tree: Tree) -> Iterator[Decision]:
         """Yield the drop-in or a Noop."""
-        found = units.find(tree, profile.services.enable.get("ssh server") or ())
+        names = profile.services.enable.get("ssh server") or ()
+        unit = units.find(tree, names)
+        found = unit or initscripts.find(tree, names)
         if not profile.ssh.generate_host_keys or found is None:
             yield Noop(
                 "no SSH server to make host keys for"
@@ -38,9 +40,12 @@ class Ssh:
             return
         name, path = found
         text = files.read_text(tree, path)
-        # Red Hat's unit wants sshd-keygen.target, SUSE's runs sshd-gen-keys-start.
+        # Red Hat's unit wants sshd-keygen.target, SUSE's runs sshd-gen-keys-start; init scripts run ssh-keygen.
         if re.search(r"sshd?-keygen|sshd-gen-keys", text):
             yield Noop(f"{name} makes missing host keys by itself")
+            return
+        if unit is None:
+            yield Advice(f"{path} makes no host keys: a generalized image has none until it is provisioned")
             return
         checks = _commands(text)
         # An empty assignment drops the unit's own commands (systemd.service(5)); they come again, behind ours.
