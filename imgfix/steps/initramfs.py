@@ -26,7 +26,10 @@ _GROWTH = 1.5
 
 @dataclass(frozen=True, slots=True)
 class _Generator:
-    """One initramfs generator: how to recognise it, and its command; `{image}` and `{release}` are filled in."""
+    """One initramfs generator: how to recognise it, and its command.
+
+    `{image}`, `{release}`, `{kernel}` (the vmlinuz) and `{root}` (the root's device) are filled in.
+    """
 
     name: str
     programs: tuple[str, ...]
@@ -46,8 +49,23 @@ _GENERATORS = (
         ("/usr/bin/dracut",),
         ("dracut", "--force", "--no-hostonly", "--no-hostonly-cmdline", "{image}", "{release}"),
     ),
+    # EL 6 and Amazon Linux 1. Before 014 it lay in /sbin, and an image was for any machine unless asked otherwise:
+    # https://github.com/dracutdevs/dracut/blob/004/dracut
+    _Generator("dracut 004", ("/sbin/dracut",), ("dracut", "--force", "{image}", "{release}")),
+    # SUSE before 12, called as virt-v2v does: it cannot tell the root's device in an appliance by itself.
+    # https://github.com/libguestfs/virt-v2v/blob/master/convert/convert_linux.ml
+    _Generator(
+        "mkinitrd",
+        ("/sbin/mkinitrd", "/etc/sysconfig/kernel"),
+        ("env", "rootdev={root}", "/sbin/mkinitrd", "-k", "{kernel}", "-i", "{image}", "-d", "{root}"),
+    ),
 )
 
+#: dracut learned this with 037; without it an image for any machine takes none of the old one's devices either.
+_SINCE_037 = "--no-hostonly-cmdline"
+
+DRACUT_CONF = "/etc/dracut.conf"
+SUSE_KERNEL = "/etc/sysconfig/kernel"
 DRACUT_DROPIN = "/etc/dracut.conf.d/50-imgfix-hyperv.conf"
 MODULES = "/etc/initramfs-tools/modules"
 MODULES_POLICY = "/etc/initramfs-tools/conf.d/imgfix-modules"
@@ -89,7 +107,10 @@ class Initramfs:
                     hint=f"install dracut or initramfs-tools in the guest{append}",
                 )
             else:
-                yield from _rebuild(profile, tree, lack.kernel, generator, f"{lack.why}{way}")
+                root = facts.storage.holding("/")
+                device = root.device if root else ""
+                reason = f"{lack.why}{way}"
+                yield from _rebuild(profile, tree, lack.kernel, generator, reason, root=device)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +141,15 @@ def _dropins(tree: Tree, generator: _Generator, facts: Facts, drivers: tuple[str
     elif generator.name == "dracut":
         # The blanks inside the quotes matter: dracut joins the drop-ins as they are (dracut.conf(5)).
         yield written(tree, DRACUT_DROPIN, f'add_drivers+=" {" ".join(modules)} "\n', reason=reason)
+    elif generator.name == "dracut 004":
+        # It reads no drop-ins before 005.
+        yield edited(
+            tree, DRACUT_CONF, lambda t: _with_drivers(t, modules), reason=reason, settled="names the drivers"
+        )
+    elif generator.name == "mkinitrd":
+        yield edited(
+            tree, SUSE_KERNEL, lambda t: _with_initrd(t, modules), reason=reason, settled="names the drivers"
+        )
     else:
         yield edited(
             tree, MODULES, lambda t: _with_modules(t, modules), reason=reason, settled="names the drivers"
@@ -141,6 +171,18 @@ def _with_modules(text: str, modules: list[str]) -> str:
         return text
     glue = "" if not text or text.endswith("\n") else "\n"
     return text + glue + "".join(f"{module}\n" for module in new)
+
+
+def _with_drivers(text: str, modules: list[str]) -> str:
+    present = (shellvars.get(text, "add_drivers") or "").split()
+    glue = "" if not text or text.endswith("\n") else "\n"
+    return text if set(modules) <= set(present) else f'{text}{glue}add_drivers+=" {" ".join(modules)} "\n'
+
+
+def _with_initrd(text: str, modules: list[str]) -> str:
+    present = (shellvars.get(text, "INITRD_MODULES") or "").split()
+    wanted = [*present, *(m for m in modules if m not in present)]
+    return text if wanted == present else shellvars.set_value(text, "INITRD_MODULES", " ".join(wanted))
 
 
 def _policy(tree: Tree) -> str:
@@ -212,7 +254,7 @@ def _backup(profile: Profile, tree: Tree, image: str) -> Iterator[Decision]:
 
 
 def _rebuild(
-    profile: Profile, tree: Tree, kernel: Kernel, generator: _Generator, reason: str
+    profile: Profile, tree: Tree, kernel: Kernel, generator: _Generator, reason: str, *, root: str
 ) -> Iterator[Decision]:
     if kernel.initramfs is None:
         raise GuestError(
@@ -225,9 +267,16 @@ def _rebuild(
         yield Rebuild(
             RebuildKind.DEPMOD, kernel.release, (("depmod", kernel.release),), "modules.dep is missing"
         )
-    fill = {"image": image, "release": kernel.release}
-    command = tuple(word.format(**fill) for word in generator.command)
+    fill = {"image": image, "release": kernel.release, "kernel": kernel.image, "root": root}
+    command = tuple(word.format(**fill) for word in _known_to(tree, generator))
     yield Rebuild(RebuildKind.INITRAMFS, image, (command,), reason)
+
+
+def _known_to(tree: Tree, generator: _Generator) -> tuple[str, ...]:
+    """Return the generator's command without what the guest's own script does not know."""
+    script = files.read_text(tree, generator.programs[0]) if _SINCE_037 in generator.command else ""
+    old = "--no-hostonly" in script and _SINCE_037 not in script
+    return tuple(word for word in generator.command if not (old and word == _SINCE_037))
 
 
 def _refuse_small_boot(

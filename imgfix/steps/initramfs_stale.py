@@ -48,7 +48,7 @@ def waits_for(image: InitramfsFacts, stale: tuple[str, ...]) -> str:
                 resume = shellvars.get(text, "RESUME")
                 if stale and resume not in (None, "", "none"):
                     return f"{path}: RESUME={resume}"
-            elif path.startswith("etc/cmdline.d/"):
+            elif _is_cmdline(path):
                 for line in text.splitlines():
                     if kernel_args.edit(line, add=(), remove=stale) != line:
                         return f"{path}: {line.strip()}"
@@ -70,13 +70,18 @@ def neutral(image: InitramfsFacts, stale: tuple[str, ...]) -> Iterator[tuple[str
                     if stale and resume not in (None, "none")
                     else text
                 )
-            elif path.startswith("etc/cmdline.d/"):
+            elif _is_cmdline(path):
                 lines = text.splitlines(keepends=True)
                 new = "".join(_without(line, stale) for line in lines)
             else:
                 new = text
         if new != text:
             yield path, new
+
+
+def _is_cmdline(path: str) -> bool:
+    """dracut of EL 6 has one file of arguments, later ones have a folder."""
+    return path == "etc/cmdline" or path.startswith("etc/cmdline.d/")
 
 
 def _without(line: str, stale: tuple[str, ...]) -> str:

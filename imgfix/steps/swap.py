@@ -28,6 +28,9 @@ _UNITS = (
     "/etc/systemd/system/*.requires/*.swap",
 )
 _MAPPER = "/dev/mapper/"
+#: The second ones are dracut's of EL 6.
+_VOLUME_ARGS = ("rd.lvm.lv", "rd_LVM_LV")
+_KEY_ARGS = ("rd.luks.uuid", "rd_LUKS_UUID")
 _REASON = "no swap on the OS disk"
 
 
@@ -40,14 +43,18 @@ def unwanted_args(profile: Profile, facts: Facts) -> tuple[str, ...]:
     if not profile.swap.remove:
         return ()
     swaps = {swap.device for swap in facts.storage.swaps}
-    volumes = [f"rd.lvm.lv={v.vg}/{v.lv}" for v in facts.storage.logical_volumes if v.device in swaps]
+    volumes = [f"{v.vg}/{v.lv}" for v in facts.storage.logical_volumes if v.device in swaps]
     present = {f"{v.vg}/{v.lv}" for v in facts.storage.logical_volumes}
-    gone = [f"rd.lvm.lv={vg}/swap" for vg in sorted({v.vg for v in facts.storage.logical_volumes})]
-    volumes += [arg for arg in gone if arg not in volumes and arg.partition("=")[2] not in present]
+    gone = [f"{vg}/swap" for vg in sorted({v.vg for v in facts.storage.logical_volumes})]
+    volumes += [volume for volume in gone if volume not in volumes and volume not in present]
     # Nothing needs the passphrase of an encrypted swap area any more (dracut.cmdline(7), rd.luks.uuid).
     crypts = [e.uuid for e in facts.storage.encrypted if e.mapped in swaps]
-    volumes += [f"rd.luks.uuid={prefix}{uuid}" for uuid in crypts for prefix in ("luks-", "")]
-    return ("resume=*", "resume_offset=*", *volumes)
+    keys = [f"{prefix}{uuid}" for uuid in crypts for prefix in ("luks-", "")]
+    pairs = [(_VOLUME_ARGS, volumes), (_KEY_ARGS, keys)]
+    return (
+        *("resume=*", "resume_offset=*"),
+        *(f"{name}={value}" for names, values in pairs for value in values for name in names),
+    )
 
 
 class Swap:

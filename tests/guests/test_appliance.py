@@ -14,8 +14,11 @@ import pytest
 from imgfix import accel, appliance
 from imgfix.accel import Accelerator, Verdict
 from imgfix.appliance import ApplianceDied
+from imgfix.apply import apply
+from imgfix.change import Finish, Rebuild, RebuildKind
 from imgfix.guest import Guest
 from imgfix.interrupt import Interrupts
+from imgfix.plan import Item, Plan
 from tests import contract
 
 pytestmark = [pytest.mark.appliance, pytest.mark.xdist_group("refused")]
@@ -144,3 +147,19 @@ def test_nothing_of_a_guest_command_stays(debian12_disk: Path, tmp_path: Path) -
         assert guest.lstat("/run/left") is None
         assert guest.lstat("/tmp/left") is None
         running.call("umount_all")  # fails while a process of the guest is left
+
+
+def test_what_a_generator_made_is_finished(debian12_disk: Path, tmp_path: Path) -> None:
+    """As EL 7's 10_linux would write it on this BIOS machine, for a guest that boots by UEFI."""
+    disk, path = tmp_path / "disk.raw", "/boot/grub.test"
+    subprocess.run(("cp", "--sparse=always", debian12_disk, disk), check=True)
+    script = f"umask 077; printf 'linux16 /v a\\ninitrd16 /i\\n' >{path}"
+    rebuild = Rebuild(RebuildKind.GRUB_CONFIG, path, (("sh", "-c", script),), "a test", Finish.FOR_UEFI)
+    with appliance.launch(disk, writable=True, network=False, interrupts=Interrupts()) as running:
+        running.call("mount", "/dev/sda3", "/")
+        guest = Guest(running)
+        apply(Plan((Item("grub", rebuild),)), guest, lambda _: None)
+        assert guest.read_file(path) == b"linuxefi /v a\ninitrdefi /i\n"
+        entry = guest.lstat(path)
+        assert entry is not None
+        assert entry.mode == 0o600
