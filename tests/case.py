@@ -75,6 +75,9 @@ _VERSIONS = {"debian": "12", "rhel": "9.4"}
 _RELEASES |= {"suse": "6.4.0-150600.21-default"}
 _IMAGES |= {"suse": "/boot/initrd-{}"}
 _VERSIONS |= {"suse": "15.6"}
+_RELEASES |= {"fedora": "6.8.5-301.fc40.x86_64", "amazon": "4.14.355-276.618.amzn2.x86_64"}
+_IMAGES |= dict.fromkeys(("fedora", "amazon"), _IMAGES["rhel"])
+_VERSIONS |= {"fedora": "40", "amazon": "2"}
 _ROOT = {"device": "/dev/sda1", "type": "ext4", "uuid": "0a3407de-014b-458b-b5c1-848e92a327a3", "at": "/"}
 
 
