@@ -9,12 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from imgfix import tree as guest
+from imgfix.facts.kernels import ESPS
 from imgfix.facts.model import Storage
 from imgfix.textedit import grubcfg
 from imgfix.tree import Tree
-
-#: Where a guest mounts its EFI system partition; /boot itself with systemd-boot (bootctl(1)).
-ESPS = ("/boot/efi", "/efi", "/boot")
 
 #: On FAT the case of a name does not matter to Linux, but a listing gives it as it was made.
 _EFI = "[Ee][Ff][Ii]"

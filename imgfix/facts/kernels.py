@@ -10,6 +10,7 @@ from imgfix import tree as guest
 from imgfix.errors import GuestError
 from imgfix.facts.initramfs import module_name
 from imgfix.facts.model import DriverState, InitramfsFacts, Kernel
+from imgfix.textedit import bls
 from imgfix.tree import Tree
 
 #: The first that exists is the one; /lib is a link to usr/lib where both do.
@@ -31,6 +32,12 @@ INITRAMFSES = (
     "/boot/initrd-{release}",  # SUSE
     "/boot/initrd-{release}.img",  # EL 5
 )
+
+#: Where the ESP is mounted; its entries name files from there:
+#: https://uapi-group.org/specifications/specs/boot_loader_specification/
+ESPS = ("/boot/efi", "/efi", "/boot")
+
+_GRUB_MENUS = ("/boot/grub2/grub.cfg", "/boot/grub/grub.cfg")
 
 CONFIGS = ("/boot/config-{release}", "{modules}/config")
 
@@ -107,11 +114,28 @@ def _kernel(
     image = _first_file(tree, IMAGES, release, modules)
     if image is None:
         return None
-    path = _first_file(tree, INITRAMFSES, release, modules)
+    path = _of_entry(tree, release) or _first_file(tree, INITRAMFSES, release, modules)
     initramfs = None if path is None else replace(read_image(guest.resolve(tree, path)), path=path)
     states, has_modules_dep = _drivers(tree, release, modules, drivers)
     needs = _needs(tree, f"{modules}/modules.dep", frozenset(drivers))
     return Kernel(release, image, initramfs, states, has_modules_dep, needs)
+
+
+def _of_entry(tree: Tree, release: str) -> str | None:
+    """Return the initramfs that an entry of systemd-boot loads with this kernel: a copy on the ESP, if there is one.
+
+    Where GRUB has its menu in /boot, entries on the ESP are left-overs.
+    """
+    if any(guest.is_file(tree, path) for path in _GRUB_MENUS):
+        return None
+    for esp in ESPS:
+        for entry in guest.glob(tree, f"{esp}/loader/entries/*.conf"):
+            text = guest.read_text(tree, entry)
+            images = (bls.get(text, "initrd") or "").split()
+            # Several images are unpacked one over the other; the kernel's own comes last, behind microcode.
+            if bls.boots(text, release) and images and guest.is_file(tree, esp + images[-1]):
+                return esp + images[-1]
+    return None
 
 
 def _first_file(tree: Tree, patterns: Sequence[str], release: str, modules: str) -> str | None:

@@ -176,7 +176,7 @@ def _inherited(tree: Tree, loader: Bootloader, kernels: Sequence[Kernel]) -> str
     release = kernels[-1].release if kernels else ""
     for path in loader.entries:
         text = files.read_text(tree, path)
-        if release and release in (bls.get(text, "linux") or ""):
+        if release and bls.boots(text, release):
             with parsing(path):
                 return kernel_args.edit(_expanded(tree, bls.options(text)), add=(), remove=_GENERATED)
     return ""

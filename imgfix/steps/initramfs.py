@@ -61,6 +61,9 @@ _GENERATORS = (
     ),
 )
 
+#: What initramfs-tools makes. systemd-boot loads a copy on the ESP, which a hook may or may not bring up to date.
+_TOOLS_IMAGE = "/boot/initrd.img-{release}"
+
 #: dracut learned this with 037; without it an image for any machine takes none of the old one's devices either.
 _SINCE_037 = "--no-hostonly-cmdline"
 
@@ -269,7 +272,9 @@ def _rebuild(
         )
     fill = {"image": image, "release": kernel.release, "kernel": kernel.image, "root": root}
     command = tuple(word.format(**fill) for word in _known_to(tree, generator))
-    yield Rebuild(RebuildKind.INITRAMFS, image, (command,), reason)
+    made = _TOOLS_IMAGE.format(**fill)
+    copy = (("cp", made, image),) if generator.name == "initramfs-tools" and image != made else ()
+    yield Rebuild(RebuildKind.INITRAMFS, image, (command, *copy), reason)
 
 
 def _known_to(tree: Tree, generator: _Generator) -> tuple[str, ...]:

@@ -28,6 +28,11 @@ def options(text: str) -> str:
     return get(text, "options") or ""
 
 
+def boots(text: str, release: str) -> bool:
+    """Tell whether the entry loads kernel `release`: /vmlinuz-RELEASE, or /TOKEN/RELEASE/linux as systemd has it."""
+    return re.search(rf"(?:^|[/-]){re.escape(release)}(?:/|$)", get(text, "linux") or "") is not None
+
+
 def map_options(text: str, fn: Callable[[str], str]) -> str:
     """Return `text` so that `options` gives what `fn` makes of it: the first line is edited, others go.
 

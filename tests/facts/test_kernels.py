@@ -90,6 +90,26 @@ def test_a_linked_image_is_read_where_it_is_and_named_as_the_boot_loader_does() 
     assert kernel.image == "/boot/vmlinuz-6.4"
 
 
+@pytest.mark.parametrize("esp", ["/efi", "/boot/efi", "/boot"])
+def test_systemd_boot_loads_a_copy_on_the_esp(esp: str) -> None:
+    files: Files = {
+        "/lib/modules/6.1/modules.dep": DEP,
+        "/lib/modules/6.1/vmlinuz": "",
+        "/boot/initrd.img-6.1": "",
+        f"{esp}/loader/entries/a.conf": "linux /4c7a/6.1.2/linux\ninitrd /4c7a/6.1.2/initrd\n",
+        f"{esp}/loader/entries/b.conf": "linux /4c7a/6.1/linux\ninitrd /ucode /4c7a/6.1/initrd\n",
+        f"{esp}/4c7a/6.1/initrd": "",
+        f"{esp}/4c7a/6.1.2/initrd": "",
+    }
+    (kernel,) = read(files)
+    assert kernel.initramfs == image(f"{esp}/4c7a/6.1/initrd")
+    (kernel,) = read({**files, "/boot/grub/grub.cfg": ""})
+    assert kernel.initramfs == image("/boot/initrd.img-6.1")
+    del files[f"{esp}/4c7a/6.1/initrd"]
+    (kernel,) = read(files)
+    assert kernel.initramfs == image("/boot/initrd.img-6.1")
+
+
 def test_what_is_no_bootable_kernel() -> None:
     files: Files = {
         "/lib/modules/6.1-gone/modules.dep": DEP,

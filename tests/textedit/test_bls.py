@@ -36,6 +36,24 @@ def test_get() -> None:
     assert bls.get("# linux /x\nlinux\n", "linux") is None
 
 
+@pytest.mark.parametrize(
+    ("linux", "does"),
+    [
+        ("/vmlinuz-6.1.0-18-amd64", True),
+        ("/boot/vmlinuz-6.1.0-18-amd64", True),
+        ("/4c7a/6.1.0-18-amd64/linux", True),
+        ("/opensuse/6.1.0-18-amd64/linux-1a2b", True),
+        ("/vmlinuz-6.1.0-18-amd64.old", False),
+        ("/vmlinuz-26.1.0-18-amd64", False),
+        ("/vmlinuz-6x1.0-18-amd64", False),
+        ("/vmlinuz", False),
+    ],
+)
+def test_boots(linux: str, does: bool) -> None:
+    assert bls.boots(f"title x\nlinux {linux}\n", "6.1.0-18-amd64") is does
+    assert not bls.boots(f"title {linux}\n", "6.1.0-18-amd64")
+
+
 def test_real_entries_change_in_their_options_only() -> None:
     assert bls.map_options(EL8, edit) == EL8.replace("$tuned_params", "$tuned_params console=ttyS0")
     assert bls.map_options(EL9, edit) == EL9.replace("quiet $tuned_params", "$tuned_params console=ttyS0")
