@@ -13,6 +13,8 @@ from tests.guests.workshop import Applied
 
 pytestmark = pytest.mark.appliance
 
+#: GRUB's own menu on ttyS0; SeaBIOS writes nothing there by itself.
+MENU = b"GNU GRUB"
 DRIVERS = ("hv_vmbus", "hv_storvsc", "hv_netvsc")
 DEBIAN_WANTED = ["console=ttyS0", "earlyprintk=ttyS0", "net.ifnames=0"]
 DEBIAN_UNWANTED = ["quiet", "splash", "rhgb", "rootdelay=300"]
@@ -25,6 +27,7 @@ def test_debian12_boots_by_bios_and_keeps_the_drivers_at_the_next_update(debian1
     with Boot(debian12.vhd, "bios", extra=checks.NIC) as vm:
         failed = checks.boots(vm, DEBIAN_WANTED, DEBIAN_UNWANTED)
         checks.has_an_address_by_dhcp(vm)
+        assert MENU in vm.transcript
         print(f"systemctl --failed: {failed}")
         release = vm.check("uname -r").strip()
         vm.check(f"sudo update-initramfs -u -k {release}", timeout=1800)
@@ -49,5 +52,6 @@ def test_el9_boots_by_bios(el9: Applied) -> None:
     with Boot(el9.vhd, "bios", extra=checks.NIC) as vm:
         failed = checks.boots(vm, EL9_WANTED, EL9_UNWANTED)
         checks.has_an_address_by_dhcp(vm)
+        assert MENU in vm.transcript
         print(f"systemctl --failed: {failed}")
         vm.poweroff()

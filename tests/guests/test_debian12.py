@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from imgfix.textedit import grubcfg
 from tests.guests import checks
 from tests.guests.result import shell
 from tests.guests.workshop import Applied
@@ -66,6 +67,7 @@ def test_the_guests_own_parsers_accept_what_was_written(debian12_opened: Any) ->
     )
     checks.ssh_server_accepts_its_configuration(debian12_opened)
     shell(debian12_opened, "grub-script-check /boot/grub/grub.cfg")
+    assert grubcfg.is_on_serial(debian12_opened.cat("/boot/grub/grub.cfg"))
     shell(debian12_opened, "sh -n /etc/default/grub")
     checks.fstab_is_accepted(debian12_opened)
     assert shell(debian12_opened, "ifquery --list").split() == ["lo", "eth0"]

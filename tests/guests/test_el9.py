@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from imgfix.textedit import grubcfg
 from tests.guests import checks
 from tests.guests.result import shell
 from tests.guests.workshop import Applied
@@ -82,6 +83,7 @@ def test_the_guests_own_parsers_accept_what_was_written(el9_opened: Any) -> None
     )
     checks.ssh_server_accepts_its_configuration(el9_opened)
     shell(el9_opened, "grub2-script-check /boot/grub2/grub.cfg")
+    assert grubcfg.is_on_serial(el9_opened.cat("/boot/grub2/grub.cfg"))
     checks.fstab_is_accepted(el9_opened)
     (profile,) = el9_opened.glob_expand("/etc/NetworkManager/system-connections/*")
     # nmcli reads it as NetworkManager does, and writes it again.
