@@ -6,10 +6,11 @@ The kernel's console and the login are other steps' business; this one is about 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from imgfix import tree as files
-from imgfix.change import Advice, Decision, Noop
+from imgfix.change import Advice, Decision, Noop, WriteFile
 from imgfix.facts.bootloader import Bootloader, read_bootloader
 from imgfix.facts.model import Facts
 from imgfix.profile import Profile
@@ -35,6 +36,19 @@ _TIMEOUT_REASON = "the menu waits as long as the profile says"
 _SETTLED = "its menu is as wanted"
 
 
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What the menu shall be like: on serial port `unit`, waiting `seconds`; None: as it is."""
+
+    unit: int | None
+    seconds: int | None
+
+    def decide(self, tree: Tree, path: str, edit: Callable[[str], str]) -> Decision:
+        """Decide on the file at `path`."""
+        reason = _TIMEOUT_REASON if self.unit is None else _REASON
+        return edited(tree, path, edit, reason=reason, settled=_SETTLED)
+
+
 class GrubTerminal:
     """Edits GRUB's defaults, or GRUB legacy's menu; `grub` regenerates what is made from them."""
 
@@ -43,30 +57,17 @@ class GrubTerminal:
 
     def plan(self, profile: Profile, facts: Facts, tree: Tree) -> Iterator[Decision]:
         """Yield an edit or a Noop for each file that sets up the menu."""
-        unit, seconds = serial_unit(profile), profile.grub.timeout
-        if unit is None and seconds is None:
+        want = _Wanted(serial_unit(profile), profile.grub.timeout)
+        if want == _Wanted(None, None):
             yield Noop("the profile leaves GRUB's menu as it is")
             return
-        reason = _TIMEOUT_REASON if unit is None else _REASON
         loader = read_bootloader(tree, facts.storage)
-        if loader.menus and loader.generator is None:
+        found = [*_defaults(tree, loader, want), *_legacy(tree, loader, want)]
+        if loader.generator is None and any(d for d in found if isinstance(d, WriteFile) and loader.menus):
             yield Advice("GRUB's menu stays as it is: the guest has no grub-mkconfig to make it again")
             return
-        defaults, legacy = _defaults(tree, loader), _legacy(loader)
-        for path in defaults:
-            main = path == GRUB_DEFAULTS
-            yield edited(
-                tree,
-                path,
-                lambda text, main=main: _menu(text, unit, seconds, main),  # type: ignore[misc]
-                reason=reason,
-                settled=_SETTLED,
-            )
-        for path in legacy:
-            yield edited(
-                tree, path, lambda text: _legacy_menu(text, unit, seconds), reason=reason, settled=_SETTLED
-            )
-        if not defaults and not legacy:
+        yield from found
+        if not found:
             yield Noop(f"no {GRUB_DEFAULTS} and no menu of GRUB legacy to set up a serial port in")
 
 
@@ -89,32 +90,39 @@ def problems(profile: Profile, tree: Tree, text: str) -> str:
     return ""
 
 
-def _defaults(tree: Tree, loader: Bootloader) -> list[str]:
+def _defaults(tree: Tree, loader: Bootloader, want: _Wanted) -> Iterator[Decision]:
     if not loader.menus or not files.is_file(tree, GRUB_DEFAULTS):
-        return []
-    return [GRUB_DEFAULTS, *(p for p in files.glob(tree, GRUB_DROPINS) if files.is_file(tree, p))]
+        return
+    yield want.decide(tree, GRUB_DEFAULTS, lambda text: _menu(text, want, main=True))
+    for path in files.glob(tree, GRUB_DROPINS):
+        if files.is_file(tree, path):
+            yield want.decide(tree, path, lambda text: _menu(text, want, main=False))
 
 
-def _legacy(loader: Bootloader) -> list[str]:
+def _legacy(tree: Tree, loader: Bootloader, want: _Wanted) -> Iterator[Decision]:
     """GRUB legacy's EFI build has the firmware's console, which is the serial port's too where it matters."""
-    return [path for path in loader.legacy if not path.startswith("/boot/efi/")]
+    for path in loader.legacy:
+        if not path.startswith("/boot/efi/"):
+            yield want.decide(tree, path, lambda text: _legacy_menu(text, want))
 
 
-def _menu(text: str, unit: int | None, seconds: int | None, main: bool) -> str:
+def _menu(text: str, want: _Wanted, *, main: bool) -> str:
     """Return GRUB's defaults as wanted; only the `main` file gets what is nowhere in it."""
-    if unit is not None:
-        # Once the main file has the one that replaces the two, these do nothing.
-        for name in (_TERMINAL, *(() if main else _SIDES)):
-            text = shellvars.map_value(text, name, _terminal)
-        text = shellvars.map_value(
-            text, _SERIAL, lambda value: value if grub_legacy.unit(value) == unit else _COMMAND.format(unit)
-        )
-        if main and not _is_on_serial({name: shellvars.get(text, name) for name in (_TERMINAL, *_SIDES)}):
-            text = shellvars.set_value(text, _TERMINAL, _WANTED)
-        if main and shellvars.get(text, _SERIAL) is None:
-            text = shellvars.set_value(text, _SERIAL, _COMMAND.format(unit))
-    if seconds is not None:
-        text = _waiting(text, seconds, main)
+    if want.unit is not None:
+        text = _on_serial(text, want.unit, main=main)
+    return text if want.seconds is None else _waiting(text, want.seconds, main=main)
+
+
+def _on_serial(text: str, unit: int, *, main: bool) -> str:
+    # Once the main file has the one that replaces the two, these do nothing.
+    for name in (_TERMINAL, *(() if main else _SIDES)):
+        text = shellvars.map_value(text, name, _terminal)
+    command = _COMMAND.format(unit)
+    text = shellvars.map_value(text, _SERIAL, lambda v: v if grub_legacy.unit(v) == unit else command)
+    if main and not _is_on_serial({name: shellvars.get(text, name) for name in (_TERMINAL, *_SIDES)}):
+        text = shellvars.set_value(text, _TERMINAL, _WANTED)
+    if main and shellvars.get(text, _SERIAL) is None:
+        text = shellvars.set_value(text, _SERIAL, command)
     return text
 
 
@@ -123,7 +131,7 @@ def _terminal(value: str) -> str:
     return value if "serial" in words and "gfxterm" not in words else _WANTED
 
 
-def _waiting(text: str, seconds: int, main: bool) -> str:
+def _waiting(text: str, seconds: int, *, main: bool) -> str:
     text = shellvars.map_value(text, _TIMEOUT, lambda _: str(seconds))
     if main and shellvars.get(text, _TIMEOUT) is None:
         text = shellvars.set_value(text, _TIMEOUT, str(seconds))
@@ -134,9 +142,9 @@ def _waiting(text: str, seconds: int, main: bool) -> str:
     return text
 
 
-def _legacy_menu(text: str, unit: int | None, seconds: int | None) -> str:
-    text = text if unit is None else grub_legacy.with_serial(text, unit)
-    return text if seconds is None else grub_legacy.with_timeout(text, seconds)
+def _legacy_menu(text: str, want: _Wanted) -> str:
+    text = text if want.unit is None else grub_legacy.with_serial(text, want.unit)
+    return text if want.seconds is None else grub_legacy.with_timeout(text, want.seconds)
 
 
 def _asks_for_serial(tree: Tree) -> bool:

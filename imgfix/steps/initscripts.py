@@ -59,8 +59,25 @@ def enabled(tree: Tree, name: str, path: str, reason: str) -> Iterator[Decision]
         for link in _links(tree, level, "K", name):
             yield Remove(link, f"{reason}: it was off in run level {level}")
         folder = _folder(tree, level)
-        target = posixpath.relpath(files.resolve(tree, path), files.resolve(tree, folder))
-        yield Link(f"{folder}/S{number:02}{name}", target, reason)
+        yield Link(f"{folder}/S{number:02}{name}", _target(tree, path, folder), reason)
+
+
+def disabled(tree: Tree, name: str, path: str, reason: str) -> Iterator[Decision]:
+    """Decide what keeps the init script `name` (file `path`) from starting: a stop link in each of these run levels."""
+    number = initscript.stop_number(files.read_text(tree, path))
+    on = [level for level in _MULTI_USER if _links(tree, level, "S", name)]
+    if not on:
+        yield Noop(f"{name} is off")
+    for level in on:
+        for link in _links(tree, level, "S", name):
+            yield Remove(link, reason)
+        if number is not None:
+            folder = _folder(tree, level)
+            yield Link(f"{folder}/K{number:02}{name}", _target(tree, path, folder), reason)
+
+
+def _target(tree: Tree, path: str, folder: str) -> str:
+    return posixpath.relpath(files.resolve(tree, path), files.resolve(tree, folder))
 
 
 def _folder(tree: Tree, level: str) -> str:

@@ -28,6 +28,8 @@ class Services:
             if names is None or (role.startswith("cloud-init") and profile.provisioner != "cloud-init"):
                 continue
             yield from _service(profile, tree, role, names)
+        if profile.provisioner != "cloud-init":
+            yield from _no_cloud_init(tree)
         if profile.services.serial_console is not None:
             yield from _console(profile, tree, profile.services.serial_console)
 
@@ -45,6 +47,14 @@ def _service(profile: Profile, tree: Tree, role: str, names: tuple[str, ...]) ->
             f"{role}: the guest has none of the units {', '.join(names)}",
             hint="install it in the guest, name its unit under services.enable in the profile, or null to do without",
         )
+
+
+def _no_cloud_init(tree: Tree) -> Iterator[Decision]:
+    """systemd's generator heeds /etc/cloud/cloud-init.disabled; init scripts (EL 6) do not, and are taken out."""
+    for name in ("cloud-init-local", "cloud-init", "cloud-config", "cloud-final"):
+        script = initscripts.find(tree, [name])
+        if script is not None and units.find(tree, [f"{name}.service"]) is None:
+            yield from initscripts.disabled(tree, *script, reason="cloud-init does not provision this guest")
 
 
 def _console(profile: Profile, tree: Tree, port: str) -> Iterator[Decision]:

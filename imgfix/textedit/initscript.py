@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 _CHKCONFIG = re.compile(
-    r"^#[ \t]*chkconfig:[ \t]*(-|[0-6]+)[ \t]+(\d{1,2})[ \t]+\d{1,2}[ \t\r]*$", re.MULTILINE
+    r"^#[ \t]*chkconfig:[ \t]*(-|[0-6]+)[ \t]+(\d{1,2})[ \t]+(\d{1,2})[ \t\r]*$", re.MULTILINE
 )
 _LSB = re.compile(r"^### BEGIN INIT INFO(.*?)^### END INIT INFO", re.MULTILINE | re.DOTALL)
 _DEFAULT_START = re.compile(r"^#[ \t]*Default-Start:(.*)$", re.MULTILINE)
@@ -29,3 +29,9 @@ def start_number(text: str) -> int | None:
     """Return the number of the service's start link; None where the script leaves the order to be worked out."""
     match = _CHKCONFIG.search(text)
     return int(match[2]) if match else None
+
+
+def stop_number(text: str) -> int | None:
+    """Return the number of the service's stop link, as `start_number`."""
+    match = _CHKCONFIG.search(text)
+    return int(match[3]) if match else None

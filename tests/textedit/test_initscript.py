@@ -26,3 +26,8 @@ LSB = "### BEGIN INIT INFO\n# Provides: sshd\n# Default-Start:\t3 5\n# Default-S
 def test_what_a_script_says(text: str, levels: str, number: int | None) -> None:
     assert initscript.levels(text) == levels
     assert initscript.start_number(text) == number
+    assert (initscript.stop_number(text) is None) is (number is None)
+
+
+def test_the_number_of_the_stop_link() -> None:
+    assert initscript.stop_number("# chkconfig: 2345 55 25\n") == 25
