@@ -162,7 +162,7 @@ def _facts(data: Data, family: str) -> Facts:
         packages=tuple(Package(name, str(v)) for name, v in data.get("packages", {}).items()),
         storage=Storage(
             scheme=data.get("scheme", "gpt"),
-            has_esp=data.get("esp", False),
+            has_esp=data.get("efi") is not None,
             filesystems=tuple(_filesystem(f) for f in data.get("filesystems", [_ROOT])),
             logical_volumes=tuple(_volume(v) for v in data.get("volumes", ())),
             esp=data.get("efi"),

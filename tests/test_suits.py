@@ -94,3 +94,22 @@ def test_a_machine_that_sleeps_is_refused() -> None:
 def test_a_root_that_is_read_only_by_design_is_refused() -> None:
     with pytest.raises(GuestError, match="read-only btrfs subvolume"):
         require_usable(Storage("gpt", (), sealed=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "family", "suitable", "unsuitable"),
+    [
+        ("rhel", "rhel", ("7.0", "7.9", "8.10", "9.4", "10.0"), ("6.10", "5.11")),
+        ("rhel6", "rhel", ("6.4", "6.10"), ("6.3", "7.0")),
+        ("sles", "suse", ("12.5", "15.6", "16.0", "42.3", "20240501"), ("11.4",)),
+    ],
+)
+def test_bundled_profiles_take_their_guests(
+    name: str, family: str, suitable: tuple[str, ...], unsuitable: tuple[str, ...]
+) -> None:
+    profile = profile_load.load(name)
+    for version in suitable:
+        require_suitable(profile, _facts(version, family))
+    for version in unsuitable:
+        with pytest.raises(GuestError, match="is for versions"):
+            require_suitable(profile, _facts(version, family))

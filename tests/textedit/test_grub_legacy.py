@@ -169,6 +169,10 @@ def test_the_menu_on_the_serial_port() -> None:
         ("serial --port=0x3f8\nterminal serial\n", "serial UNIT\nterminal serial\n"),
         ("title a\nkernel /v\n", "serial UNIT\nterminal --timeout=5 serial console\ntitle a\nkernel /v\n"),
         ("", "serial UNIT\nterminal --timeout=5 serial console\n"),
+        (
+            "gfxmenu (hd0,0)/message\nserial\nterminal serial\n",
+            "#gfxmenu (hd0,0)/message\nserial\nterminal serial\n",
+        ),
         ("default=0\r\n", "default=0\r\nserial UNIT\r\nterminal --timeout=5 serial console\r\n"),
         (
             "title a\nserial --unit=0\nterminal serial\n",
