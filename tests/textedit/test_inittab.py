@@ -69,4 +69,6 @@ def test_any_text(text: str) -> None:
         return
     assert inittab.with_login(new, "ttyS0") == new
     assert new.startswith(text)
-    assert inittab.entries(new)[: len(inittab.entries(text))] == inittab.entries(text)
+    # A carriage return at the very end becomes part of the line ending that is put behind it.
+    before, after = inittab.entries(text.removesuffix("\r")), inittab.entries(new)
+    assert after[: len(before)] == before
