@@ -46,6 +46,9 @@ VHD_FOOTER = 512
 BOOT_TIMEOUT = 600.0
 RUN_TIMEOUT = 300.0
 
+#: What QEMU's own DHCP server gives the guest.
+ADDRESS = "10.0.2.15"
+
 _OVMF = (
     ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),
     ("/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd"),
@@ -155,7 +158,9 @@ class Boot:
         argv = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-machine", machine, "-accel", *accel]
         argv += ["-cpu", "max", "-smp", str(self._cpus), "-m", str(self._memory)]
         argv += [] if kvm_works() else _ORDERLY
-        argv += ["-display", "none", "-vga", "std", "-nic", "none", "-device", "virtio-rng-pci"]
+        argv += ["-display", "none", "-vga", "std", "-device", "virtio-rng-pci"]
+        # A network with a DHCP server and nothing behind it, as the first card of a VM on Azure.
+        argv += ["-nic", "user,model=virtio-net-pci,restrict=on"]
         argv += ["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]
         argv += ["-qmp", f"unix:{self._folder / 'qmp'},server=on,wait=off"]
         argv += ["-drive", f"if=none,id=disk,file={self.overlay},format=qcow2,cache=unsafe,discard=unmap"]

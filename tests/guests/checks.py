@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from tests.boot import ADDRESS
 from tests.guests.result import shell
 from tests.guests.workshop import Applied, Run, imgfix, sha256
 
@@ -164,10 +165,15 @@ def has_an_address_by_dhcp(vm: Any) -> None:
 
 
 def boots(vm: Any, wanted: list[str], unwanted: list[str]) -> str:
-    """Log in on the serial console and ask the running guest; returns what systemctl --failed prints."""
+    """Log in on the serial console and ask the running guest: command line, swap, DHCP on eth0.
+
+    Returns what systemctl --failed prints.
+    """
     vm.login("tester", "tester")
     arguments = vm.check("cat /proc/cmdline").split()
     assert set(wanted) <= set(arguments), arguments
     assert not [a for a in arguments if a in unwanted or a.startswith("resume=")], arguments
     assert vm.check("cat /proc/swaps | tail -n +2 | wc -l").strip() == "0"
+    lease = "for i in $(seq 60); do ip -4 -o address show dev eth0 | grep inet && break; sleep 1; done"
+    assert ADDRESS in vm.check(lease)
     return str(vm.check("systemctl --failed --no-legend --plain | cat"))
