@@ -316,8 +316,9 @@ def make_lvm(g: Any) -> None:
     # -Zn -Wn: leave the file system that is there alone.
     create = "lvm lvcreate -y -Zn -Wn --type linear"
     for line in (
-        "udevadm settle --timeout=60",  # LVM finds only the devices that udev has seen
-        "lvm pvcreate -ff -y /dev/sda2",
+        "udevadm settle --timeout=60",
+        # LVM finds only the devices that udev has told it of, and udev may be late.
+        "lvm pvcreate -ff -y --config devices/obtain_device_list_from_udev=0 /dev/sda2",
         "lvm vgcreate rhel /dev/sda2",
         f"{create} -n root -L {ROOT_MIB}m rhel",
         f"{create} -n swap -L {SWAP_MIB}m rhel",
