@@ -280,8 +280,8 @@ class Network(_Section):
     )
 
 
-class Files(_Section):
-    """Leftovers of the old machine that break the new one, removed in both modes."""
+class Leftovers(_Section):
+    """Files of the old machine that break the new one, removed in both modes."""
 
     remove: DeepPaths = Field((), description="files and folders to remove; globs")
 
@@ -308,7 +308,7 @@ class Profile(_Section):
     services: Services = Services()
     ssh: Ssh = Ssh()
     network: Network = Network()
-    files: Files = Files()
+    leftovers: Leftovers = Leftovers()
     generalize: Generalize = Generalize()
 
     @property

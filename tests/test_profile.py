@@ -74,7 +74,7 @@ def test_null_takes_a_service_back(load: Load) -> None:
 
 
 def test_plain_lists_are_replaced(load: Load) -> None:
-    assert load("extends: azure\nfiles: {remove: [/a]}\n").files.remove == ("/a",)
+    assert load("extends: azure\nleftovers: {remove: [/a]}\n").leftovers.remove == ("/a",)
 
 
 @pytest.mark.parametrize(

@@ -19,4 +19,4 @@ class Leftovers:
 
     def plan(self, profile: Profile, facts: Facts, tree: Tree) -> Iterator[Decision]:
         """Yield removals, or one Noop."""
-        yield from removed(tree, profile.files.remove, reason="names the old machine's hardware")
+        yield from removed(tree, profile.leftovers.remove, reason="names the old machine's hardware")
