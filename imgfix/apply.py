@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from imgfix import tree as files
 from imgfix.change import (
     AppendFile,
     Copy,
@@ -14,6 +15,8 @@ from imgfix.change import (
     Rebuild,
     RebuildKind,
     Remove,
+    RunCommand,
+    SetAttributes,
     WriteFile,
 )
 from imgfix.errors import ApplyError
@@ -80,12 +83,18 @@ def install(decision: InstallPackages, guest: Guest, say: Callable[[str], None])
 
 
 def apply(plan: Plan, guest: Guest, say: Callable[[str], None]) -> None:
-    """Carry out the edits, then the rebuilds, in their order. Raises ApplyError; then nothing is published."""
+    """Carry out the edits, then the profile's commands, then the rebuilds, each in their order.
+
+    Raises ApplyError; then nothing is published.
+    """
     for edit in plan.edits:
         if isinstance(edit, AppendFile):
             why = edit.reason.removeprefix(edit.path).lstrip(": ")
             say(f"appending {len(edit.content)} bytes to initramfs {edit.path}: {why}")
         _edit(edit, guest)
+    for command in plan.commands:
+        say(f"running in the guest: {command.name}")
+        _run(command, guest)
     for rebuild in plan.rebuilds:
         why = rebuild.reason.removeprefix(rebuild.target).lstrip(": ")
         if rebuild.kind is RebuildKind.SELINUX_LABELS:
@@ -110,6 +119,8 @@ def _edit(edit: Edit, guest: Guest) -> None:
             guest.copy(source, path)
         case AppendFile(path, content):
             guest.append(path, content)
+        case SetAttributes(path, mode, uid, gid):
+            guest.set_attributes(path, mode, uid, gid)
 
 
 def _label(rebuild: Rebuild, guest: Guest, say: Callable[[str], None]) -> None:
@@ -127,6 +138,27 @@ def _finish(path: str, edit: Callable[[str], str], guest: Guest) -> None:
     new = edit(old.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
     if new != old:
         guest.write(path, new, 0o644)
+
+
+def _run(command: RunCommand, guest: Guest) -> None:
+    """Run a command of the profile and see that it did what it is for."""
+    result = guest.run(command.argv)
+    what = f"the profile's command {command.name!r}"
+    hint = "try the command in the booted guest; in the appliance it has no network and no running services"
+    if result.status:
+        raise ApplyError(
+            f"{what} failed in the guest with status {result.status}: `{' '.join(command.argv)}`:\n"
+            f"{result.output.strip() or 'no output'}",
+            hint=hint,
+        )
+    if command.creates is not None and not files.exists(guest, command.creates):
+        raise ApplyError(f"{what} has run, and {command.creates}, which it creates, is not there", hint=hint)
+    if command.removes is not None and files.exists(guest, command.removes):
+        raise ApplyError(
+            f"{what} has run, and {command.removes}, which it removes, is still there", hint=hint
+        )
+    if command.stamp is not None:
+        guest.write(command.stamp, command.token.encode(), 0o644)
 
 
 def _check(rebuild: Rebuild, argv: tuple[str, ...], result: CommandResult) -> None:

@@ -53,6 +53,17 @@ class AppendFile:
 
 
 @dataclass(frozen=True, slots=True)
+class SetAttributes:
+    """Give the file or folder at `path` these permission bits and this owner (numbers, as the guest has them)."""
+
+    path: str
+    mode: int
+    uid: int
+    gid: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class RemoveSwapDevice:
     """Erase a swap area, which holds pages of the old machine's memory, and delete its partition or volume.
 
@@ -72,6 +83,23 @@ class InstallPackages:
     manager: str
     packages: tuple[str, ...]
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunCommand:
+    """Run a command of the guest in a chroot in the appliance, after the edits and before the rebuilds.
+
+    `name` says what it is for. Afterwards `creates` must be there and `removes` gone. `stamp` is a file that
+    remembers that it has run, with `token`, which changes with the command and with what it depends on.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    reason: str
+    creates: str | None = None
+    removes: str | None = None
+    stamp: str | None = None
+    token: str = ""
 
 
 class RebuildKind(Enum):
@@ -117,6 +145,6 @@ class Advice:
     text: str
 
 
-Edit: TypeAlias = WriteFile | Remove | Link | Copy | AppendFile
-Change: TypeAlias = Edit | RemoveSwapDevice | InstallPackages | Rebuild
+Edit: TypeAlias = WriteFile | Remove | Link | Copy | AppendFile | SetAttributes
+Change: TypeAlias = Edit | RemoveSwapDevice | InstallPackages | RunCommand | Rebuild
 Decision: TypeAlias = Change | Noop | Advice

@@ -6,7 +6,7 @@ import posixpath
 from dataclasses import replace
 
 from imgfix import tree
-from imgfix.change import AppendFile, Copy, Decision, Link, Remove, WriteFile
+from imgfix.change import AppendFile, Copy, Decision, Link, Remove, SetAttributes, WriteFile
 from imgfix.errors import GuestError
 from imgfix.tree import Entry, Kind, Tree
 
@@ -71,6 +71,9 @@ class Draft:
                 decision = replace(decision, path=self._in_folder(decision.path))
                 self._forget_below(decision.path)
                 self._removed.add(decision.path)
+            case SetAttributes():
+                decision = replace(decision, path=tree.resolve(self, decision.path))
+                self._set_attributes(decision)
             case _:
                 pass
         return decision
@@ -109,6 +112,13 @@ class Draft:
             raise GuestError(f"{path}: no such regular file in the guest, to append to")
         self._entries[path] = replace(old, size=old.size + len(content))
         self._appended[path] = self._appended.get(path, b"") + content
+
+    def _set_attributes(self, change: SetAttributes) -> None:
+        entry = self.lstat(change.path)
+        if entry is None:
+            raise GuestError(f"{change.path}: not in the guest, so it has no mode and owner to be set")
+        # Not by _put: what is in a file or a folder, here or in the tree below, stays.
+        self._entries[change.path] = replace(entry, mode=change.mode, uid=change.uid, gid=change.gid)
 
     def _put(self, path: str, entry: Entry) -> None:
         folder = posixpath.dirname(path)

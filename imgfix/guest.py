@@ -233,6 +233,13 @@ class Guest:
             if whole != path:
                 self._appliance.call("mv", whole, path)
 
+    def set_attributes(self, path: str, mode: int, uid: int, gid: int) -> None:
+        """Give the file or folder at `path` its permission bits and its owner."""
+        with self.changing(f"{path} cannot be given mode {mode:o} and owner {uid}:{gid}"):
+            # In this order: a change of owner takes setuid and setgid away (chown(2)).
+            self._appliance.call("chown", uid, gid, path)
+            self._appliance.call("chmod", mode, path)
+
     def wipe_swap(self, device: str) -> None:
         """Zero a swap device: its signature, and with it pages of the guest's memory."""
         with self.changing(f"swap space {device} cannot be erased"):

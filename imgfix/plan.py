@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from imgfix.change import (
     Advice,
@@ -18,6 +18,8 @@ from imgfix.change import (
     RebuildKind,
     Remove,
     RemoveSwapDevice,
+    RunCommand,
+    SetAttributes,
     WriteFile,
 )
 from imgfix.draft import Draft
@@ -25,7 +27,7 @@ from imgfix.errors import GuestError
 from imgfix.facts.model import Facts
 from imgfix.profile import Profile
 from imgfix.steps.protocol import Follower, Step
-from imgfix.tree import Tree
+from imgfix.tree import Tree, resolve
 
 _ORDER = tuple(RebuildKind)
 
@@ -69,11 +71,21 @@ class Plan:
         final: list[Edit] = []
         for item in self.items:
             edit = item.decision
-            if isinstance(edit, WriteFile | Remove | Link | Copy | AppendFile):
+            if isinstance(edit, WriteFile | Remove | Link | Copy | AppendFile | SetAttributes):
                 copied = {e.source for e in final if isinstance(e, Copy)}
-                final = [e for e in final if e.path in copied or not _overtakes(edit, e)]
-                final.append(edit)
+                gone = [e for e in final if e.path not in copied and _overtakes(edit, e)]
+                if gone and isinstance(edit, WriteFile):
+                    # In place, since a mode and owner set in between need the file, and with the mode that it has.
+                    final[final.index(gone[0])] = edit = replace(edit, mode=_mode(gone[0], edit.mode))
+                    final = [e for e in final if e not in gone or e == edit]
+                else:
+                    final = [*(e for e in final if e not in gone), edit]
         return tuple(final)
+
+    @property
+    def commands(self) -> tuple[RunCommand, ...]:
+        """The profile's commands, in its order."""
+        return tuple(i.decision for i in self.items if isinstance(i.decision, RunCommand))
 
     @property
     def swap_devices(self) -> tuple[RemoveSwapDevice, ...]:
@@ -96,7 +108,17 @@ def _overtakes(edit: Edit, earlier: Edit) -> bool:
         return (earlier.path + "/").startswith(edit.path + "/")
     if isinstance(edit, AppendFile):
         return False
-    return earlier.path == edit.path and not isinstance(earlier, Remove)
+    if earlier.path != edit.path:
+        return False
+    if isinstance(edit, SetAttributes):
+        return isinstance(earlier, SetAttributes)
+    # A write keeps the mode and owner that a file has, and those that a copy brought along.
+    kept = (Remove, Copy, SetAttributes) if isinstance(edit, WriteFile) else (Remove,)
+    return not isinstance(earlier, kept)
+
+
+def _mode(earlier: Edit, mode: int) -> int:
+    return earlier.mode if isinstance(earlier, WriteFile) else mode
 
 
 def build_plan(
@@ -125,4 +147,21 @@ def build_plan(
             error.message = f"{step.name}: {error.message}"
             error.args = (error.message,)
             raise
+    _refuse_conflicts(items, {resolve(draft, path) for path, file in profile.files.items() if file})
     return Plan(tuple(items))
+
+
+def _refuse_conflicts(items: Iterable[Item], reserved: set[str]) -> None:
+    """Refuse a plan in which another step edits a file of the profile's: the two would never agree."""
+    for item in items:
+        edit = item.decision
+        if item.step == "files" or not isinstance(edit, WriteFile | Remove | Link | Copy | SetAttributes):
+            continue
+        for path in sorted(reserved):
+            if path == edit.path or (isinstance(edit, Remove) and path.startswith(edit.path + "/")):
+                raise GuestError(
+                    f"files: {path} is a file of the profile's, and the step {item.step} changes it too: "
+                    f"{edit.reason}",
+                    hint=f"put what {item.step} wants into the file, or take the file out of `files` and use "
+                    "the step's own settings",
+                )

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from imgfix.profile_tables import Argv, Command, CommandName, File, GuestPath
 from imgfix.textedit import kernel_args
 
 
@@ -309,6 +310,18 @@ class Profile(_Section):
     ssh: Ssh = Ssh()
     network: Network = Network()
     leftovers: Leftovers = Leftovers()
+    files: dict[GuestPath, File | None] = Field(
+        default_factory=dict,
+        description="files that the guest shall have, by their paths; null: not this one",
+    )
+    commands: dict[CommandName, Command | None] = Field(
+        default_factory=dict,
+        description="commands of the guest to run once, by what they are for; null: not this one",
+    )
+    first_boot: dict[CommandName, Argv | None] = Field(
+        default_factory=dict,
+        description="commands that the VM runs once, at its first boot, by what they are for; null: not this one",
+    )
     generalize: Generalize = Generalize()
 
     @property

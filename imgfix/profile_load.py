@@ -14,6 +14,8 @@ from pydantic import BaseModel, ValidationError
 from imgfix import yamltext
 from imgfix.errors import ProfileError
 from imgfix.profile import ABSOLUTE, HOST_NAME, INTERFACE, SERIAL_PORT, VERSIONS, AddRemove, Profile
+from imgfix.profile_sources import with_sources
+from imgfix.profile_tables import FILE_MODE, ORIGINS, OWNER
 from imgfix.textedit import kernel_args
 from imgfix.yamltext import Document, Mark, Value, YamlPath, dotted
 
@@ -38,6 +40,8 @@ _FORMS = {
     SERIAL_PORT: "a serial port such as ttyS0",
     INTERFACE: "the name of a network interface such as eth0",
     HOST_NAME: "a host name",
+    FILE_MODE: "a mode in quotes, such as '0644',",
+    OWNER: "an owner such as root:root",
 }
 
 _HINT = "`imgfix profile show azure` shows every section with its values"
@@ -70,7 +74,7 @@ def load(name: str, settings: Sequence[str] = ()) -> Profile:
     layer = _load_file(find(name), ())
     for setting in settings:
         layer = _merge(layer, _checked(_from_setting(setting)))
-    return _validated(layer, str(find(name)))
+    return with_sources(_validated(layer, str(find(name))), layer.marks)
 
 
 def find(name: str) -> Path:
@@ -185,6 +189,10 @@ def _merge(base: _Layer, top: _Layer) -> _Layer:
         if name == "kernel_args":
             below = _without_overridden(below, _words(section, "add"))
         data[name] = _merged_lists(below, section)
+    if "files" in base.data and "files" in top.data:
+        data["files"] = _merged(
+            _without_replaced(_section(base, "files"), _section(top, "files")), _section(top, "files")
+        )
     return _Layer(data, {**base.marks, **top.marks})
 
 
@@ -194,6 +202,16 @@ def _merged(base: dict[str, Value], top: dict[str, Value]) -> dict[str, Value]:
     for key, value in top.items():
         below = base.get(key)
         result[key] = _merged(below, value) if isinstance(value, dict) and isinstance(below, dict) else value
+    return result
+
+
+def _without_replaced(below: dict[str, Value], top: dict[str, Value]) -> dict[str, Value]:
+    """Drop from inherited files the origin that a later layer replaces: `source` over `content`."""
+    result = dict(below)
+    for path, file in top.items():
+        old = result.get(path)
+        if isinstance(old, dict) and isinstance(file, dict) and any(name in file for name in ORIGINS):
+            result[path] = {key: value for key, value in old.items() if key not in ORIGINS}
     return result
 
 
@@ -243,7 +261,7 @@ def _checked(layer: _Layer) -> _Layer:
     try:
         Profile.model_validate(layer.data)
     except ValidationError as error:
-        details = [dict(d) for d in error.errors(include_url=False) if d["type"] != "missing"]
+        details = [dict(d) for d in error.errors(include_url=False) if not d["type"].startswith("missing")]
         if details:
             raise ProfileError(_problems(layer, details, ""), hint=_HINT) from error
     return layer
@@ -264,6 +282,7 @@ def _problems(layer: _Layer, details: list[dict[str, object]], source: str) -> s
 def _problem(layer: _Layer, detail: dict[str, object], source: str) -> str:
     location = detail["loc"]
     assert isinstance(location, tuple)
+    location = tuple(part for part in location if part != "[key]")  # pydantic's mark of a wrong key
     path = location
     while path and path not in layer.marks:
         path = path[:-1]

@@ -17,6 +17,8 @@ from imgfix.change import (
     Rebuild,
     Remove,
     RemoveSwapDevice,
+    RunCommand,
+    SetAttributes,
     WriteFile,
 )
 from imgfix.console import safe
@@ -69,7 +71,8 @@ def _rows(decisions: list[Decision]) -> list[tuple[str, str]]:
     for verb, what, why in told:
         groups.setdefault((verb, why), []).append(what)
     for (verb, why), things in groups.items():
-        names = things if len(things) <= _MANY else [f"{len(things)} files and folders"]
+        # Each piece of advice is a sentence of its own, without a reason: none of them is a number.
+        names = things if len(things) <= _MANY or not why else [f"{len(things)} files and folders"]
         rows += [(verb, f"{name} [dim]{'- ' if name and why else ''}{why}[/]") for name in names]
     return rows
 
@@ -88,6 +91,10 @@ def _row(decision: Decision) -> tuple[str, str, str]:
         case AppendFile(path, _, reason):
             # as that of a rebuild, the reason begins with the file
             return ("[magenta]append[/]", safe(path), safe(reason.removeprefix(path).lstrip(": ")))
+        case SetAttributes(path, mode, uid, gid, reason):
+            return ("[cyan]set[/]", safe(f"{path} {mode:04o} {uid}:{gid}"), safe(reason))
+        case RunCommand(name, argv, reason):
+            return ("[magenta]run[/]", safe(" ".join(argv)), safe(reason or name))
         case RemoveSwapDevice(device, _, _, reason):
             return ("[red]delete[/]", safe(device), safe(reason))
         case InstallPackages(_, packages, reason):

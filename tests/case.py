@@ -25,6 +25,7 @@ from imgfix.change import (
     AppendFile,
     Copy,
     Decision,
+    Edit,
     InstallPackages,
     Link,
     Noop,
@@ -32,6 +33,8 @@ from imgfix.change import (
     RebuildKind,
     Remove,
     RemoveSwapDevice,
+    RunCommand,
+    SetAttributes,
     WriteFile,
 )
 from imgfix.facts.initramfs import read_initramfs
@@ -275,7 +278,8 @@ def differences(case: Case, plan: Plan) -> list[str]:
 
 
 def _head(wanted: Data) -> dict[str, Any]:
-    return {k: v for k, v in wanted.items() if k not in ("content", "added", "removed", "mode", "why")}
+    of_content = ("content", "added", "removed", "why") + (("mode",) if "write" in wanted else ())
+    return {k: v for k, v in wanted.items() if k not in of_content}
 
 
 def _named(decision: Decision) -> dict[str, Any]:
@@ -291,6 +295,10 @@ def _named(decision: Decision) -> dict[str, Any]:
             return {"copy": source, "to": path}
         case AppendFile(path, content):
             return {"append": path, "holds": {e.path: _shown(e) for e in cpio_reader.read(content)}}
+        case SetAttributes(path, mode, uid, gid):
+            return {"set": path, "mode": mode, "owner": f"{uid}:{gid}"}
+        case RunCommand(name, argv):
+            return {"run": list(argv), "for": name}
         case RemoveSwapDevice(device, partition, volume):
             return {"swap": device, **({"volume": True} if volume else {"partition": partition})}
         case InstallPackages(manager, packages):
@@ -352,6 +360,8 @@ def done(case: Case, plan: Plan) -> tuple[Facts, FakeTree]:
     for edit in plan.edits:
         if isinstance(edit, AppendFile):
             facts = replace(facts, kernels=tuple(_appended(k, edit) for k in facts.kernels))
+    for command in plan.commands:
+        tree = tree.edited(_effects(command, tree))
     gone = {swap.device for swap in plan.swap_devices}
     storage = replace(
         facts.storage,
@@ -360,6 +370,14 @@ def done(case: Case, plan: Plan) -> tuple[Facts, FakeTree]:
     )
     installed = tuple(Package(name, "1") for install in plan.installs for name in install.packages)
     return replace(facts, storage=storage, packages=(*facts.packages, *installed)), tree
+
+
+def _effects(command: RunCommand, tree: FakeTree) -> list[Edit]:
+    """What a command of the profile's that keeps its word does, and what imgfix writes down after it."""
+    made = [WriteFile(path, b"made", "") for path in (command.creates,) if path]
+    gone = [Remove(path, "") for path in (command.removes,) if path]
+    stamp = [WriteFile(command.stamp, command.token.encode(), "")] if command.stamp else []
+    return [*made, *gone, *stamp]
 
 
 def _rebuilt(kernel: Kernel, rebuild: Rebuild) -> Kernel:

@@ -6,7 +6,7 @@ import posixpath
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from imgfix.change import AppendFile, Copy, Edit, Link, Remove, WriteFile
+from imgfix.change import AppendFile, Copy, Edit, Link, Remove, SetAttributes, WriteFile
 from imgfix.errors import GuestError
 from imgfix.tree import Entry, Kind
 
@@ -117,6 +117,9 @@ class FakeTree:
             case AppendFile(path, content):
                 assert old is not None, f"{path} is not there to be appended to"
                 self._add(path, replace(old, content=old.data() + content))
+            case SetAttributes(path, mode, uid, gid):
+                assert old is not None, f"{path} is not there to be given mode and owner"
+                self._add(path, replace(old, mode=mode, uid=uid, gid=gid))
 
 
 def _is_child(path: str, here: str) -> bool:

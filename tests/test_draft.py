@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imgfix import tree as files
-from imgfix.change import AppendFile, Copy, Decision, Link, Noop, Remove, WriteFile
+from imgfix.change import AppendFile, Copy, Decision, Link, Noop, Remove, SetAttributes, WriteFile
 from imgfix.draft import Draft
 from imgfix.errors import GuestError
 from imgfix.tree import Kind
@@ -150,9 +150,23 @@ def test_a_copy_holds_what_its_source_held_then(base: FakeTree) -> None:
     assert (entry.mode, entry.uid) == (0o600, 7)
 
 
+def test_attributes_are_those_of_the_file_behind_a_link_and_leave_the_rest(base: FakeTree) -> None:
+    draft = Draft(base)
+    assert draft.stage(SetAttributes("/etc/link", 0o640, 1, 2, "")) == SetAttributes(
+        "/etc/old", 0o640, 1, 2, ""
+    )
+    entry = draft.lstat("/etc/old")
+    assert entry is not None
+    assert (entry.kind, entry.mode, entry.uid, entry.gid, entry.size) == (Kind.FILE, 0o640, 1, 2, 4)
+    assert draft.read_file("/etc/old") == b"old\n"
+    draft.stage(SetAttributes("/etc/d", 0o700, 0, 0, ""))
+    assert draft.listdir("/etc/d") == ("inner",)
+
+
 @pytest.mark.parametrize(
     ("decision", "message"),
     [
+        (SetAttributes("/etc/nothing", 0o644, 0, 0, ""), "/etc/nothing: not in the guest"),
         (Copy("/etc/nothing", "/etc/copy", ""), "/etc/nothing: no such regular file"),
         (WriteFile("/etc/d", b"", ""), "/etc/d: a folder"),
         (WriteFile("/etc/old/below", b"", ""), "/etc/old: not a folder"),

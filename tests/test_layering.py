@@ -21,7 +21,8 @@ MAX_FUNCTION_LINES = 60
 
 #: "imgfix.cli" stands for the module and for everything below it; "imgfix" for all of the package.
 PURE = (
-    "imgfix.steps", "imgfix.plan", "imgfix.textedit", "imgfix.facts", "imgfix.profile", "imgfix.change", "imgfix.pack",
+    "imgfix.steps", "imgfix.plan", "imgfix.textedit", "imgfix.facts", "imgfix.profile", "imgfix.profile_tables",
+    "imgfix.change", "imgfix.pack",
 )  # fmt: skip
 HOST_MODULES = ("guestfs", "click", "subprocess", "os", "pathlib", "shutil", "socket", "tempfile", "urllib")
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from imgfix import tree as files
 from imgfix.change import (
@@ -21,14 +23,18 @@ from imgfix.change import (
     RebuildKind,
     Remove,
     RemoveSwapDevice,
+    RunCommand,
+    SetAttributes,
     WriteFile,
 )
+from imgfix.draft import Draft
 from imgfix.errors import GuestError, ParseError
 from imgfix.facts.model import Distro, Facts, Storage
 from imgfix.plan import Item, Plan, build_plan
 from imgfix.profile import Profile
-from imgfix.tree import Tree
-from tests.fake_tree import FakeTree
+from imgfix.profile_tables import File
+from imgfix.tree import Kind, Tree
+from tests.fake_tree import FakeEntry, FakeTree
 
 FACTS = Facts(Distro("debian", (), "12", "Debian 12", "debian"), (), (), Storage("gpt", ()))
 PROFILE = Profile(name="test")
@@ -54,6 +60,10 @@ def _link(path: str) -> Link:
     return Link(path, "/target", "")
 
 
+def _set(path: str, uid: int) -> SetAttributes:
+    return SetAttributes(path, 0o600, uid, 0, "")
+
+
 def _copy(source: str, path: str) -> Copy:
     return Copy(source, path, "")
 
@@ -75,6 +85,11 @@ def _copy(source: str, path: str) -> Copy:
             [_write("/a", "1"), _copy("/a", "/b"), _write("/a", "2")],
         ),
         ([_write("/b"), _copy("/a", "/b")], [_copy("/a", "/b")]),
+        ([_write("/a"), _set("/a", 1)], [_write("/a"), _set("/a", 1)]),
+        ([_set("/a", 1), _set("/a", 2)], [_set("/a", 2)]),
+        ([_set("/a", 1), _remove("/a")], [_remove("/a")]),
+        ([_write("/a", "1"), _set("/a", 1), _write("/a", "2")], [_write("/a", "2"), _set("/a", 1)]),
+        ([_set("/a", 1), _write("/b")], [_set("/a", 1), _write("/b")]),
     ],
 )
 def test_edits_collapse(staged: list[Edit], final: list[Edit]) -> None:
@@ -100,6 +115,65 @@ def test_kinds_of_items_are_told_apart() -> None:
     assert [i.decision for i in plan.advice] == [Advice("mind")]
     assert plan.installs == (install,)
     assert plan.swap_devices == (swap,)
+
+
+def test_commands_keep_the_order_of_the_profile() -> None:
+    one, two = RunCommand("b", ("b",), ""), RunCommand("a", ("a",), "", stamp="/s", token="t")
+    plan = _plan(one, _write("/a"), two)
+    assert plan.commands == (one, two)
+    assert len(plan.changes) == 3
+
+
+_PATHS = ("/d", "/d/x", "/d/y", "/e")
+_STAGED = st.lists(
+    st.one_of(
+        st.builds(
+            WriteFile,
+            st.sampled_from(_PATHS[1:]),
+            st.sampled_from([b"1", b"2"]),
+            st.just(""),
+            st.sampled_from([0o600, 0o644]),
+        ),
+        st.builds(_remove, st.sampled_from(_PATHS[1:])),
+        st.builds(_link, st.just("/d/y")),
+        st.builds(_set, st.sampled_from(_PATHS), st.integers(0, 3)),
+        st.builds(_copy, st.just("/d/x"), st.just("/e")),
+    ),
+    max_size=10,
+)
+
+
+@given(_STAGED)
+@settings(max_examples=200, deadline=None)
+def test_what_is_left_of_the_edits_does_what_all_of_them_do(staged: list[Edit]) -> None:
+    base = FakeTree({"/d/x": FakeEntry("x", mode=0o640, uid=9), "/d/y": "y", "/e": "e", "/target": "t"})
+    draft, kept = Draft(base), []
+    for edit in staged:
+        is_there = draft.lstat(edit.path if not isinstance(edit, Copy) else edit.source) is not None
+        if is_there or isinstance(edit, WriteFile | Link):
+            try:
+                kept.append(draft.stage(edit))
+            except GuestError:
+                continue
+    done = base
+    for edit in _plan(*kept).edits:
+        # What made the file may have been overtaken, and then there is nothing to remove.
+        if done.lstat(edit.path) is not None or not isinstance(edit, Remove):
+            done = done.edited([edit])
+    for path in (*_PATHS, "/target"):
+        made, shown = done.lstat(path), draft.lstat(path)
+        assert (made and replace(made, size=0)) == (shown and replace(shown, size=0)), path
+        if shown is not None and shown.kind is Kind.FILE:
+            assert done.read_file(path) == draft.read_file(path)
+
+
+def test_a_file_of_the_profile_that_a_step_edits_is_refused() -> None:
+    profile = Profile(name="test", files={"/log": File(content="mine")})
+    with pytest.raises(
+        GuestError, match="files: /log is a file of the profile's, and the step b changes it too"
+    ):
+        build_plan([_Appender("b")], profile, FACTS, FakeTree({"/log": "a"}))
+    build_plan([_Appender("b")], Profile(name="test", files={"/log": None}), FACTS, FakeTree({"/log": "a"}))
 
 
 @dataclass(frozen=True, slots=True)

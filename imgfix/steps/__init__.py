@@ -3,13 +3,17 @@
 STEPS is the order in which they plan. Packages are a stage of their own; GRUB comes after whatever edits the
 kernel command line or the menu, firmware after GRUB (it may copy a configuration), accounts after histories (a removed
 account's home is no place to look for them). The network comes after generalizing, which removes what cloud-init
-wrote for the old machine's NICs. SELinux labels are last: they follow from what all others write.
+wrote for the old machine's NICs. The profile's own files come first, so that every other step sees them; its commands
+behind all steps whose work they may read. SELinux labels are last: they follow from what all others write.
 """
 
 from __future__ import annotations
 
 from imgfix.steps.cloud_init import CloudInit
+from imgfix.steps.commands import Commands
+from imgfix.steps.files import Files
 from imgfix.steps.firmware import Firmware
+from imgfix.steps.first_boot import FirstBoot
 from imgfix.steps.fstab import Fstab
 from imgfix.steps.generalize import Generalize
 from imgfix.steps.grub import Grub
@@ -33,6 +37,7 @@ from imgfix.steps.waagent import Waagent
 PACKAGES: Step = Packages()
 
 STEPS: tuple[Step | Follower, ...] = (
+    Files(),
     StorageAdvice(),
     Swap(),
     Lvm(),
@@ -51,5 +56,7 @@ STEPS: tuple[Step | Follower, ...] = (
     Generalize(),
     Network(),
     Users(),
+    FirstBoot(),
+    Commands(),
     Selinux(),
 )

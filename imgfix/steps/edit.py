@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from imgfix import tree as files
-from imgfix.change import Decision, Noop, Remove, WriteFile
+from imgfix.change import Decision, Noop, Remove, SetAttributes, WriteFile
 from imgfix.errors import GuestError, ParseError
-from imgfix.tree import Entry, Tree
+from imgfix.tree import Entry, Kind, Tree
 
 
 def edited(tree: Tree, path: str, edit: Callable[[str], str], *, reason: str, settled: str) -> Decision:
@@ -31,6 +31,23 @@ def written(tree: Tree, path: str, text: str, *, reason: str, mode: int = 0o644)
     if files.is_file(tree, path) and files.read(tree, path) == content:
         return Noop(f"{path}: as wanted")
     return WriteFile(path, content, reason, mode)
+
+
+def placed(
+    tree: Tree, path: str, content: bytes, *, mode: int = 0o644, uid: int = 0, gid: int = 0, reason: str
+) -> Iterator[Decision]:
+    """Decide on a file with everything that is to be so: content, permission bits, owner; a Noop where it is."""
+    entry = files.stat(tree, path)
+    is_file = entry is not None and entry.kind is Kind.FILE
+    settled = is_file and files.read(tree, path) == content
+    if not settled:
+        yield WriteFile(path, content, reason, mode)
+    # A file that is made anew has this mode and belongs to root; one that was there keeps what it had.
+    had = (entry.mode, entry.uid, entry.gid) if entry is not None and is_file else (mode, 0, 0)
+    if had != (mode, uid, gid):
+        yield SetAttributes(path, mode, uid, gid, reason)
+    elif settled:
+        yield Noop(f"{path}: as wanted")
 
 
 def removed(tree: Tree, patterns: Sequence[str], *, reason: str) -> Iterator[Decision]:

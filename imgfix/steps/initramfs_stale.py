@@ -91,5 +91,5 @@ def _without(line: str, stale: tuple[str, ...]) -> str:
 
 def names_old_disks(profile: Profile, image: InitramfsFacts) -> bool:
     """Tell whether the image holds LVM's list of the old machine's devices, which the profile removes."""
-    removed = any(fnmatch.fnmatchcase(f"/{LVM_DEVICES}", pattern) for pattern in profile.files.remove)
+    removed = any(fnmatch.fnmatchcase(f"/{LVM_DEVICES}", pattern) for pattern in profile.leftovers.remove)
     return removed and any(path == LVM_DEVICES for path, _ in image.hooks)
