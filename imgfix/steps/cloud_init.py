@@ -14,6 +14,7 @@ from imgfix.errors import GuestError
 from imgfix.facts.model import Facts
 from imgfix.profile import CloudInit as Settings
 from imgfix.profile import Profile
+from imgfix.steps import units
 from imgfix.steps.edit import edited, parsing, removed, written
 from imgfix.textedit import cloudcfg, shellvars
 from imgfix.tree import Tree
@@ -22,11 +23,27 @@ CONFIG = "/etc/cloud/cloud.cfg"
 DROPINS = "/etc/cloud/cloud.cfg.d/*.cfg"
 DISABLED = "/etc/cloud/cloud-init.disabled"
 DATASOURCE = "/etc/cloud/cloud.cfg.d/91-azure_datasource.cfg"
+#: Sorts behind every other name that is in use.
+LAST = "/etc/cloud/cloud.cfg.d/zz-imgfix-datasource.cfg"
 LOGGING = "/etc/cloud/cloud.cfg.d/05_logging.cfg"
 OUTPUT = "/etc/cloud/cloud.cfg.d/95-imgfix-output.cfg"
+TELEMETRY = "/etc/cloud/cloud.cfg.d/95-imgfix-telemetry.cfg"
 LOCALE = "/etc/cloud/cloud.cfg.d/95-imgfix-locale.cfg"
 SWAP = "/etc/cloud/cloud.cfg.d/00-azure-swap.cfg"
 SWAP_ENVIRONMENT = "/etc/systemd/system.conf.d/50-imgfix-cloud-cfg.conf"
+
+#: Its stages, old and new names (24.3).
+UNITS = (
+    *(
+        "cloud-init-local.service",
+        "cloud-init-main.service",
+        "cloud-init.service",
+        "cloud-init-network.service",
+    ),
+    *("cloud-config.service", "cloud-final.service", "cloud-init-hotplugd.socket"),
+)
+#: What carries cloud-init's telemetry to the host.
+KVP_DAEMONS = ("hv-kvp-daemon.service", "hypervkvpd.service", "hv_kvp_daemon.service")
 
 _LOCALES = ("/etc/default/locale", "/etc/locale.conf")
 _FALLBACK = "C.UTF-8"
@@ -65,6 +82,14 @@ class CloudInit:
                 yield Noop(f"{DISABLED} is there")
             else:
                 yield WriteFile(DISABLED, text.encode(), "cloud-init is not the provisioning agent")
+            if profile.provisioner == "waagent":
+                # waagent asks systemctl whether the unit is enabled, which the file above does not change, and then
+                # refuses to provision:
+                # https://github.com/Azure/WALinuxAgent/blob/master/azurelinuxagent/pa/provision/cloudinitdetect.py
+                for unit in UNITS:
+                    yield from units.disabled(
+                        tree, unit, "waagent does not provision while cloud-init is enabled"
+                    )
             return
         yield from _configure(profile.cloud_init, tree)
         yield from _swap(profile, facts, tree)
@@ -80,11 +105,43 @@ def _configure(settings: Settings, tree: Tree) -> Iterator[Decision]:
         settled=f"{', '.join(settings.init_modules)} run in the init stage",
     )
     yield written(tree, DATASOURCE, _datasource(settings), reason="Azure is the only datasource")
-    yield from _overriders(tree)
+    yield from _overriders(tree, settings)
     yield from _output(tree, settings)
+    yield from _telemetry(tree)
     if settings.locale is not None:
         locale = f"# imgfix: cloud-init's default fails where it is not generated\nlocale: {_locale(tree, settings)}\n"
         yield written(tree, LOCALE, locale, reason="a locale that the guest has")
+
+
+def _telemetry(tree: Tree) -> Iterator[Decision]:
+    """Turn off what reports by Hyper-V's key-value pairs where no daemon takes them to the host.
+
+    Each event is then a warning in the log. A later file wins, and a handler that is null is unregistered:
+    https://github.com/canonical/cloud-init/blob/main/cloudinit/reporting/__init__.py
+    """
+    names = sorted(name for name, kind in _reporting(tree).items() if kind == "hyperv")
+    if not names or units.find(tree, KVP_DAEMONS) is not None:
+        yield Noop("telemetry by Hyper-V has its daemon" if names else "no telemetry by Hyper-V")
+        return
+    text = "# imgfix: the guest has no daemon that takes these events to the host\nreporting:\n"
+    yield written(
+        tree,
+        TELEMETRY,
+        text + "".join(f"  {json.dumps(name)}: null\n" for name in names),
+        reason="the guest has no hyperv-daemons for cloud-init's telemetry",
+    )
+
+
+def _reporting(tree: Tree) -> dict[str, object]:
+    """Return the handlers of events and their types, ours aside."""
+    found: dict[str, object] = {}
+    for path in (CONFIG, *files.glob(tree, DROPINS)):
+        if path != TELEMETRY and files.is_file(tree, path):
+            with parsing(path):
+                section = cloudcfg.top_level(files.read_text(tree, path)).get("reporting")
+            for name, handler in section.items() if isinstance(section, dict) else ():
+                found[str(name)] = handler.get("type") if isinstance(handler, dict) else None
+    return found
 
 
 def _datasource(settings: Settings) -> str:
@@ -98,10 +155,13 @@ def _datasource(settings: Settings) -> str:
     )
 
 
-def _overriders(tree: Tree) -> Iterator[Decision]:
-    """A drop-in that sorts behind ours wins; one that only chooses datasources goes, any other is refused."""
+def _overriders(tree: Tree, settings: Settings) -> Iterator[Decision]:
+    """A drop-in that sorts behind ours wins: the old cloud's, say. One that only chooses datasources goes.
+
+    Where one sets other things too, Azure is named again behind it.
+    """
     for path in files.glob(tree, DROPINS):
-        if path <= DATASOURCE or not files.is_file(tree, path):
+        if path <= DATASOURCE or path == LAST or not files.is_file(tree, path):
             continue
         with parsing(path):
             keys = {str(key) for key in cloudcfg.top_level(files.read_text(tree, path))}
@@ -109,9 +169,13 @@ def _overriders(tree: Tree) -> Iterator[Decision]:
             continue
         if keys <= {"datasource_list", "datasource"}:
             yield Remove(path, "overrides the Azure datasource")
+        elif path < LAST:
+            yield written(
+                tree, LAST, _datasource(settings), reason=f"Azure is the only datasource, behind {path}"
+            )
         else:
             raise GuestError(
-                f"{path}: its datasource_list overrides {DATASOURCE}, and it sets {', '.join(sorted(keys))} too",
+                f"{path}: its datasource_list overrides {LAST}, and it sets {', '.join(sorted(keys))} too",
                 hint="take the datasource out of it, or add it to cloud_init.disablers in the profile",
             )
 

@@ -1,7 +1,8 @@
-"""systemd units, enabled by files: what `systemctl enable` would do, without running the guest."""
+"""systemd units, enabled and disabled by files: what `systemctl` would do, without running the guest."""
 
 from __future__ import annotations
 
+import glob
 import posixpath
 from collections.abc import Iterator, Sequence
 
@@ -12,6 +13,9 @@ from imgfix.textedit import unit as units
 from imgfix.tree import Kind, Tree
 
 ADMIN = "/etc/systemd/system"
+INIT_SCRIPTS = ("/etc/init.d", "/etc/rc.d/init.d")
+#: Where runlevels keep their links; /etc/rc3.d may lead to /etc/rc.d/rc3.d.
+RUNLEVELS = ("/etc/rc[0-9S].d", "/etc/rc.d/rc[0-9].d", "/etc/init.d/rc[0-9].d")
 #: systemd.unit(5), in order of precedence.
 FOLDERS = (ADMIN, "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
 
@@ -57,6 +61,59 @@ def enabled(
         yield Noop(f"{name} has no [Install]: other units start it")
     elif not missing:
         yield Noop(f"{name} is enabled")
+
+
+def installed(tree: Tree, pattern: str) -> tuple[str, ...]:
+    """Return the names of the guest's units that match `pattern`, a glob; services of init.d count as units."""
+    found = [path for folder in FOLDERS for path in files.glob(tree, f"{folder}/{pattern}")]
+    scripts = [path for folder in INIT_SCRIPTS for path in files.glob(tree, f"{folder}/{_script(pattern)}")]
+    names = [posixpath.basename(path) for path in found if not files.is_dir(tree, path)]
+    return tuple(dict.fromkeys([*names, *(f"{posixpath.basename(path)}.service" for path in scripts)]))
+
+
+def disabled(tree: Tree, name: str, reason: str) -> Iterator[Decision]:
+    """Decide what keeps the unit `name` from starting at boot; one Noop where nothing starts it.
+
+    `name` may be a template (policy-routes@.service): then its instances are disabled.
+    """
+    stem, at, kind = name.partition("@.")
+    pattern = f"{glob.escape(stem)}@*.{kind}" if at else glob.escape(name)
+    starts = [
+        path
+        for kept in ("wants", "requires", "upholds")
+        for path in files.glob(tree, f"{ADMIN}/*.{kept}/{pattern}")
+    ]
+    starts += [
+        path for folder in RUNLEVELS for path in files.glob(tree, f"{folder}/S[0-9][0-9]{_script(pattern)}")
+    ]
+    starts += _aliases(tree, name)
+    for path in starts:
+        if unfollowed(tree, path) is not None:  # a runlevel's folder may be reached by two names
+            yield Remove(path, reason)
+    vendor = [path for folder in FOLDERS[1:] for path in files.glob(tree, f"{folder}/*.wants/{pattern}")]
+    mask = f"{ADMIN}/{name}"
+    if vendor and not at and not _masks(tree, mask):
+        # What the vendor's folder pulls in can only be masked; a unit of the admin's own would be in the way.
+        if unfollowed(tree, mask) is not None:
+            yield Remove(mask, reason)
+        yield Link(mask, "/dev/null", reason)
+    elif not starts:
+        yield Noop(f"{name} does not start at boot")
+
+
+def _script(unit: str) -> str:
+    """Return the name of the init script that stands for a service: systemd-sysv-generator(8)."""
+    return unit.removesuffix(".service") if unit.endswith(".service") else "-"
+
+
+def _aliases(tree: Tree, name: str) -> list[str]:
+    found = find(tree, [name])
+    if found is None or "@." in name:
+        return []
+    with parsing(found[1]):
+        aliases = units.install_section(files.read_text(tree, found[1])).alias
+    links = [f"{ADMIN}/{alias}" for alias in aliases]
+    return [p for p in links if (entry := unfollowed(tree, p)) is not None and entry.kind is Kind.LINK]
 
 
 def _is_there(tree: Tree, target: str, name: str) -> bool:
