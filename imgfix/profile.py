@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from imgfix.profile_tables import Argv, Command, CommandName, File, GuestPath
+from imgfix.profile_tables import Argv, Command, CommandName, File, GuestPath, Product
 from imgfix.textedit import kernel_args
 
 
@@ -287,6 +287,17 @@ class Leftovers(_Section):
     remove: DeepPaths = Field((), description="files and folders to remove; globs")
 
 
+class Platforms(_Section):
+    """Software of other hypervisors and clouds, and what only they provide (R9); in both modes."""
+
+    disable: bool = Field(True, description="keep the products below from starting; false: only tell of them")
+    products: dict[str, Product | None] = Field(
+        default_factory=dict, description="software of other platforms, by its name; null: leave it alone"
+    )
+    time_servers: Words = Field((), description="time servers that only other platforms have; globs")
+    shares: Words = Field((), description="types of file systems in fstab that other platforms provide")
+
+
 class Profile(_Section):
     """A whole profile, after `extends` and `--set`."""
 
@@ -310,6 +321,7 @@ class Profile(_Section):
     ssh: Ssh = Ssh()
     network: Network = Network()
     leftovers: Leftovers = Leftovers()
+    platforms: Platforms = Platforms()
     files: dict[GuestPath, File | None] = Field(
         default_factory=dict,
         description="files that the guest shall have, by their paths; null: not this one",

@@ -138,6 +138,21 @@ class Command(_Entry):
         return self
 
 
+class Product(_Entry):
+    """Software of another hypervisor or cloud. It is there if one of its packages, units or paths is."""
+
+    packages: Words = Field((), description="its packages; globs")
+    units: Words = Field((), description="systemd units and init scripts that start it; globs")
+    paths: Annotated[tuple[GuestPath, ...], BeforeValidator(_tuple)] = Field(
+        (), description="where it is when it was installed without a package; globs"
+    )
+    remove: Annotated[tuple[GuestPath, ...], BeforeValidator(_tuple)] = Field(
+        (), description="files that act by themselves, such as udev rules and cron jobs: removed; globs"
+    )
+    keep: bool = Field(False, description="only tell that it is there")
+    why: str = Field(description="why it is of no use on Azure")
+
+
 def slug(name: str) -> str:
     """Return `name` as part of a file name: lower case, words joined by dashes."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "command"

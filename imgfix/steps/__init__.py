@@ -25,6 +25,7 @@ from imgfix.steps.leftovers import Leftovers
 from imgfix.steps.lvm import Lvm
 from imgfix.steps.network import Network
 from imgfix.steps.packages import Packages
+from imgfix.steps.platforms import Platforms
 from imgfix.steps.protocol import Follower, Step
 from imgfix.steps.selinux import Selinux
 from imgfix.steps.services import Services
@@ -53,6 +54,7 @@ STEPS: tuple[Step | Follower, ...] = (
     Services(),
     Ssh(),
     Leftovers(),
+    Platforms(),
     Generalize(),
     Network(),
     Users(),
