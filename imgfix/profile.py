@@ -226,6 +226,13 @@ class Generalize(_Section):
     empty: DeepPaths = Field((), description="files to keep but empty; globs")
     user_files: BelowHomes = Field((), description="files to remove from every home, relative to it; globs")
     users: Words = Field((), description="accounts to remove, with their homes")
+    provisioned_user: bool = Field(
+        True,
+        description="also remove the account that the Azure Linux Agent had made, as waagent -deprovision+user does",
+    )
+    authorized_keys: Literal["keep", "remove"] = Field(
+        "keep", description="the keys by which accounts that stay may log in"
+    )
     lock: Words = Field((), description="accounts whose password is locked")
     hostname: str | None = Field(
         "localhost.localdomain",
@@ -233,6 +240,9 @@ class Generalize(_Section):
         description="the host name until provisioning",
     )
     machine_id: bool = Field(True, description="empty the machine id, so that each VM makes its own")
+    resolv_conf: bool = Field(
+        True, description="remove /etc/resolv.conf unless it is a link; the DHCP client makes it anew"
+    )
 
 
 class KernelArgs(AddRemove):

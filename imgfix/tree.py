@@ -116,20 +116,26 @@ def names(tree: Tree, path: str) -> tuple[str, ...]:
 
 
 def glob(tree: Tree, pattern: str) -> tuple[str, ...]:
-    """Return the paths that match `pattern`, sorted; `*` and `?` never match a slash or a leading dot."""
+    """Return the paths that match `pattern`, sorted; `*` and `?` never match a slash or a leading dot.
+
+    A link that leads in a circle has nothing below it.
+    """
     found = ["/"]
     for part in (p for p in pattern.split("/") if p):
         wild = any(c in part for c in "*?[")
         step: list[str] = []
         for base in found:
+            try:
+                folder = resolve(tree, base)
+            except GuestError:
+                continue
             if not wild:
-                here = posixpath.join(base, part)
-                if tree.lstat(posixpath.join(resolve(tree, base), part)) is not None:
-                    step.append(here)
+                if tree.lstat(posixpath.join(folder, part)) is not None:
+                    step.append(posixpath.join(base, part))
                 continue
             step += [
                 posixpath.join(base, name)
-                for name in names(tree, base)
+                for name in tree.listdir(folder)
                 if fnmatch.fnmatchcase(name, part) and (part.startswith(".") or not name.startswith("."))
             ]
         found = step

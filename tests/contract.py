@@ -150,6 +150,8 @@ def check_glob(tree: Tree) -> None:
         "absolute/*": ("absolute/leaf",),
         "plain/*": (),
         "missing/*": (),
+        "loop/*": (),
+        "loo?/x": (),
     }
     for pattern, names in found.items():
         assert t.glob(tree, f"{ROOT}/{pattern}") == tuple(f"{ROOT}/{n}" for n in names), pattern

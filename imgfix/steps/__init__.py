@@ -1,10 +1,10 @@
 """Steps: one module a capability. A step yields decisions and never acts.
 
 STEPS is the order in which they plan. Packages are a stage of their own; GRUB comes after whatever edits the
-kernel command line or the menu, firmware after GRUB (it may copy a configuration), accounts after histories (a removed
-account's home is no place to look for them). The network comes after generalizing, which removes what cloud-init
-wrote for the old machine's NICs. The profile's own files come first, so that every other step sees them; its commands
-behind all steps whose work they may read. SELinux labels are last: they follow from what all others write.
+kernel command line or the menu, firmware after GRUB (it may copy a configuration), accounts before the state of the
+agent that had made them is gone. The network comes after generalizing, which removes what cloud-init wrote for the old
+machine's NICs. The profile's own files come first, so that every other step sees them; its commands behind all steps
+whose work they may read. SELinux labels are last: they follow from what all others write.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ STEPS: tuple[Step | Follower, ...] = (
     Ssh(),
     Leftovers(),
     Platforms(),
+    Users(),
     Generalize(),
     Network(),
-    Users(),
     FirstBoot(),
     Commands(),
     Selinux(),

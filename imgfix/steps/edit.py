@@ -55,12 +55,28 @@ def removed(tree: Tree, patterns: Sequence[str], *, reason: str) -> Iterator[Dec
 
     What is reached twice, by a link (/var/mail) or through a removed folder, goes once.
     """
-    found = list(dict.fromkeys(path for pattern in patterns for path in files.glob(tree, pattern)))
+    found = matching(tree, patterns)
     for path in found:
         if unfollowed(tree, path) is not None:
             yield Remove(path, reason)
     if not found:
         yield Noop(f"{reason}: nothing of the kind")
+
+
+def matching(tree: Tree, patterns: Sequence[str]) -> list[str]:
+    """Return what matches the glob `patterns`, each once.
+
+    A wildcard does not lead away: `/var/log/*/*.gz` is nothing below a link from /var/log to somebody's archive.
+    """
+    found: dict[str, None] = {}
+    for pattern in patterns:
+        parts = pattern.split("/")
+        fixed = next((index for index, part in enumerate(parts) if any(c in part for c in "*?[")), len(parts))
+        top = files.resolve(tree, "/".join(parts[: min(fixed, len(parts) - 1)]) or "/").rstrip("/")
+        for path in files.glob(tree, pattern):
+            if (files.resolve(tree, posixpath.dirname(path)) + "/").startswith(top + "/"):
+                found[path] = None
+    return list(found)
 
 
 def unfollowed(tree: Tree, path: str) -> Entry | None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import glob
 import posixpath
+import re
 from collections.abc import Iterator
 
 from imgfix import tree as files
-from imgfix.change import Advice, Decision, Noop, Remove
+from imgfix.change import Advice, Decision, Noop, Remove, WriteFile
 from imgfix.errors import GuestError
 from imgfix.facts.model import Facts
 from imgfix.profile import Profile
-from imgfix.steps.edit import edited, parsing, unfollowed
-from imgfix.textedit import accounts
+from imgfix.steps.edit import edited, parsing, removed, unfollowed
+from imgfix.textedit import accounts, sudoers
 from imgfix.textedit.accounts import Account, Kind
 from imgfix.tree import Kind as EntryKind
 from imgfix.tree import Tree
@@ -21,12 +23,23 @@ _FILES = (
     ("/etc/shadow", Kind.SHADOW),
     ("/etc/group", Kind.GROUP),
     ("/etc/gshadow", Kind.GSHADOW),
+    ("/etc/subuid", Kind.SUBID),
+    ("/etc/subgid", Kind.SUBID),
 )
+SUDOERS = "/etc/sudoers"
+SUDOERS_D = "/etc/sudoers.d/*"
+#: What Azure's agent and cloud-init keep of the provisioning data.
+OVF_ENV = "/var/lib/waagent/ovf-env.xml"
+LOGIN_DEFS = "/etc/login.defs"
 _OWNED = (
     "/var/spool/mail/{user}",
     "/var/mail/{user}",
     "/var/spool/cron/{user}",
     "/var/spool/cron/crontabs/{user}",
+    "/var/spool/cron/tabs/{user}",
+    "/var/lib/systemd/linger/{user}",
+    "/var/lib/AccountsService/users/{user}",
+    "/var/lib/AccountsService/icons/{user}",
 )
 
 
@@ -41,8 +54,9 @@ class Users:
         if not profile.generalized:
             yield Noop("a specialized image keeps its accounts")
             return
-        for user in profile.generalize.users:
-            yield from _remove(tree, user)
+        provisioned = _provisioned(tree) if profile.generalize.provisioned_user else ()
+        for user in dict.fromkeys((*profile.generalize.users, *provisioned)):
+            yield from _remove(tree, user, profile.generalize.user_files)
         if files.is_file(tree, "/etc/shadow"):
             names = profile.generalize.lock
             yield edited(
@@ -56,6 +70,28 @@ class Users:
             yield Noop("no /etc/shadow, so no password to lock")
 
 
+def _provisioned(tree: Tree) -> tuple[str, ...]:
+    """Return the account that Azure's agent made: not root, nor one of the system's, which it does not remove either.
+
+    `del_user` and `is_sys_user` in https://github.com/Azure/WALinuxAgent/tree/master/azurelinuxagent
+    """
+    if not files.is_file(tree, OVF_ENV) or not files.is_file(tree, "/etc/passwd"):
+        return ()
+    found = re.search(r"<(?:\w+:)?UserName>\s*([^<\s]+)\s*</", files.read_text(tree, OVF_ENV))
+    with parsing("/etc/passwd"):
+        everybody = accounts.parse(files.read_text(tree, "/etc/passwd"), Kind.PASSWD)
+    lowest = _lowest_uid(tree)
+    own = {a.name for a in everybody if a.fields[2].isdecimal() and int(a.fields[2]) >= lowest}
+    return (found[1],) if found and found[1] in own else ()
+
+
+def _lowest_uid(tree: Tree) -> int:
+    """Return the number from which on accounts are people's: 500 on Enterprise Linux 6, 1000 since (login.defs(5))."""
+    text = files.read_text(tree, LOGIN_DEFS) if files.is_file(tree, LOGIN_DEFS) else ""
+    found = re.search(r"^UID_MIN\s+(\d+)", text, re.MULTILINE)
+    return int(found[1]) if found else 1000
+
+
 def _locked(text: str, names: tuple[str, ...]) -> str:
     """A field that begins with ! or * is locked already, whatever follows it."""
     for account in accounts.parse(text, Kind.SHADOW):
@@ -64,7 +100,7 @@ def _locked(text: str, names: tuple[str, ...]) -> str:
     return text
 
 
-def _remove(tree: Tree, user: str) -> Iterator[Decision]:
+def _remove(tree: Tree, user: str, user_files: tuple[str, ...]) -> Iterator[Decision]:
     with parsing("/etc/passwd"):
         everybody = accounts.parse(files.read_text(tree, "/etc/passwd"), Kind.PASSWD)
     found = [account for account in everybody if account.name == user]
@@ -77,7 +113,8 @@ def _remove(tree: Tree, user: str) -> Iterator[Decision]:
             hint="take it out of generalize.users; generalize.lock locks its password",
         )
     others = [account for account in everybody if account.name != user]
-    yield from _home(tree, found[0], others)
+    yield from _home(tree, found[0], others, user_files)
+    yield from _sudoers(tree, user)
     for path in (p.format(user=user) for p in _OWNED):
         if files.exists(tree, path):
             yield Remove(path, f"belongs to the removed account {user}")
@@ -93,7 +130,24 @@ def _remove(tree: Tree, user: str) -> Iterator[Decision]:
             )
 
 
-def _home(tree: Tree, account: Account, others: list[Account]) -> Iterator[Decision]:
+def _sudoers(tree: Tree, user: str) -> Iterator[Decision]:
+    """Drop the rules for the account alone, and a file that says nothing else; tell where it is named besides."""
+    for path in (p for p in (SUDOERS, *files.glob(tree, SUDOERS_D)) if files.is_file(tree, p)):
+        text = files.read_text(tree, path)
+        left = sudoers.without_user(text, user)
+        if left != text and path != SUDOERS and sudoers.is_empty(left):
+            yield Remove(path, f"rules for the removed account {user}")
+        elif left != text:
+            yield WriteFile(
+                path, left.encode("utf-8", "surrogateescape"), f"rules for the removed account {user}"
+            )
+        if sudoers.names(left, user):
+            yield Advice(f"{path} still names the removed account {user}, beside others or in an alias")
+
+
+def _home(
+    tree: Tree, account: Account, others: list[Account], user_files: tuple[str, ...]
+) -> Iterator[Decision]:
     """Remove a home as `userdel -r` does: only if it is the account's own, and nobody else lives in it.
 
     Service accounts live in /usr/sbin, /var/www or / (check_home in shadow-utils' userdel.c).
@@ -104,10 +158,12 @@ def _home(tree: Tree, account: Account, others: list[Account]) -> Iterator[Decis
     real = files.resolve(tree, home)
     owner = tree.lstat(real)
     shared = [o.name for o in others if _is_within(files.resolve(tree, o.fields[5] or "/"), real)]
-    if owner is None or str(owner.uid) != account.fields[2]:
-        yield Advice(f"{home}: the home of {account.name} is not its own, so it stays")
-    elif shared:
-        yield Advice(f"{home}: the home of {account.name} is that of {', '.join(shared)} too, so it stays")
+    is_own = owner is not None and str(owner.uid) == account.fields[2]
+    if shared or not is_own:
+        whose = f"that of {', '.join(shared)} too" if is_own else "not its own"
+        yield Advice(f"{home}: the home of {account.name} is {whose}, so it stays")
+        patterns = [f"{glob.escape(home)}/{name}" for name in user_files]
+        yield from removed(tree, patterns, reason=f"a history of the removed account {account.name}")
     else:
         entry = unfollowed(tree, home)
         if entry is not None and entry.kind is EntryKind.LINK:

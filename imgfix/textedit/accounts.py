@@ -1,6 +1,6 @@
-"""/etc/passwd, shadow, group and gshadow: colon-separated account lines.
+"""/etc/passwd, shadow, group, gshadow, subuid and subgid: colon-separated account lines.
 
-Grammar: passwd(5), shadow(5), group(5), gshadow(5), and what shadow-utils' readers accept
+Grammar: passwd(5), shadow(5), group(5), gshadow(5), subuid(5), and what shadow-utils' readers accept
 (https://github.com/shadow-maint/shadow/tree/master/lib, sgetpwent.c, sgetspent.c, sgetgrent.c). NIS lines
 (`+`, `-`), comments and blank lines are kept and not read, as in glibc's nss_files.
 """
@@ -22,11 +22,18 @@ class Kind(Enum):
     SHADOW = "shadow"
     GROUP = "group"
     GSHADOW = "gshadow"
+    SUBID = "subuid"
 
 
 #: How many fields a line may have. shadow: five is the old form without ageing, eight is without the last,
 #: reserved field (https://github.com/shadow-maint/shadow/blob/master/lib/sgetspent.c).
-_FIELD_COUNTS = {Kind.PASSWD: (7,), Kind.SHADOW: (5, 8, 9), Kind.GROUP: (4,), Kind.GSHADOW: (4,)}
+_FIELD_COUNTS = {
+    Kind.PASSWD: (7,),
+    Kind.SHADOW: (5, 8, 9),
+    Kind.GROUP: (4,),
+    Kind.GSHADOW: (4,),
+    Kind.SUBID: (3,),
+}
 
 
 @dataclass(frozen=True, slots=True)
