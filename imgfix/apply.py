@@ -143,19 +143,22 @@ def _finish(path: str, edit: Callable[[str], str], guest: Guest) -> None:
 def _run(command: RunCommand, guest: Guest) -> None:
     """Run a command of the profile and see that it did what it is for."""
     result = guest.run(command.argv)
-    what = f"the profile's command {command.name!r}"
     hint = "try the command in the booted guest; in the appliance it has no network and no running services"
     if result.status:
         raise ApplyError(
-            f"{what} failed in the guest with status {result.status}: `{' '.join(command.argv)}`:\n"
-            f"{result.output.strip() or 'no output'}",
+            f"the profile's command {command.name!r} failed in the guest with status {result.status}: "
+            f"`{' '.join(command.argv)}`:\n{result.output.strip() or 'no output'}",
             hint=hint,
         )
     if command.creates is not None and not files.exists(guest, command.creates):
-        raise ApplyError(f"{what} has run, and {command.creates}, which it creates, is not there", hint=hint)
+        raise ApplyError(
+            f"the profile's command {command.name!r} has run, and {command.creates}, which it creates, is not there",
+            hint=hint,
+        )
     if command.removes is not None and files.exists(guest, command.removes):
         raise ApplyError(
-            f"{what} has run, and {command.removes}, which it removes, is still there", hint=hint
+            f"the profile's command {command.name!r} has run, and {command.removes}, which it removes, is still there",
+            hint=hint,
         )
     if command.stamp is not None:
         guest.write(command.stamp, command.token.encode(), 0o644)

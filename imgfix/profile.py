@@ -245,6 +245,18 @@ class Generalize(_Section):
     )
 
 
+class Secrets(_Section):
+    """The report of what looks secret and stays (R9); in generalized mode only."""
+
+    report: bool = Field(True, description="look where keys, passwords and tokens usually are, and tell")
+    places: Annotated[tuple[AbsolutePath, ...], BeforeValidator(_tuple)] = Field(
+        (), description="files to tell of, besides those that imgfix knows; globs"
+    )
+    expected: Words = Field(
+        (), description="keys that installing a package makes, told apart; globs, * crosses a /"
+    )
+
+
 class KernelArgs(AddRemove):
     """The kernel command line (R6, R14)."""
 
@@ -345,6 +357,7 @@ class Profile(_Section):
         description="commands that the VM runs once, at its first boot, by what they are for; null: not this one",
     )
     generalize: Generalize = Generalize()
+    secrets: Secrets = Secrets()
 
     @property
     def generalized(self) -> bool:

@@ -27,6 +27,7 @@ from imgfix.steps.network import Network
 from imgfix.steps.packages import Packages
 from imgfix.steps.platforms import Platforms
 from imgfix.steps.protocol import Follower, Step
+from imgfix.steps.secrets import Secrets
 from imgfix.steps.selinux import Selinux
 from imgfix.steps.services import Services
 from imgfix.steps.ssh import Ssh
@@ -59,6 +60,7 @@ STEPS: tuple[Step | Follower, ...] = (
     Generalize(),
     Network(),
     FirstBoot(),
+    Secrets(),
     Commands(),
     Selinux(),
 )
