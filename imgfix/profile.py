@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from imgfix.profile_tables import Argv, Command, CommandName, File, GuestPath, Product
+from imgfix.profile_tables import Argv, Command, CommandName, File, GuestPath, Platforms, Secrets
 from imgfix.textedit import kernel_args
 
 
@@ -245,18 +245,6 @@ class Generalize(_Section):
     )
 
 
-class Secrets(_Section):
-    """The report of what looks secret and stays (R9); in generalized mode only."""
-
-    report: bool = Field(True, description="look where keys, passwords and tokens usually are, and tell")
-    places: Annotated[tuple[AbsolutePath, ...], BeforeValidator(_tuple)] = Field(
-        (), description="files to tell of, besides those that imgfix knows; globs"
-    )
-    expected: Words = Field(
-        (), description="keys that installing a package makes, told apart; globs, * crosses a /"
-    )
-
-
 class KernelArgs(AddRemove):
     """The kernel command line (R6, R14)."""
 
@@ -307,17 +295,6 @@ class Leftovers(_Section):
     """Files of the old machine that break the new one, removed in both modes."""
 
     remove: DeepPaths = Field((), description="files and folders to remove; globs")
-
-
-class Platforms(_Section):
-    """Software of other hypervisors and clouds, and what only they provide (R9); in both modes."""
-
-    disable: bool = Field(True, description="keep the products below from starting; false: only tell of them")
-    products: dict[str, Product | None] = Field(
-        default_factory=dict, description="software of other platforms, by its name; null: leave it alone"
-    )
-    time_servers: Words = Field((), description="time servers that only other platforms have; globs")
-    shares: Words = Field((), description="types of file systems in fstab that other platforms provide")
 
 
 class Profile(_Section):

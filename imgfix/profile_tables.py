@@ -69,6 +69,7 @@ Argv = Annotated[
     BeforeValidator(_argv, json_schema_input_type=str | tuple[str, ...]),
     AfterValidator(_command),
 ]
+GuestPaths = Annotated[tuple[GuestPath, ...], BeforeValidator(_tuple)]
 Words = Annotated[tuple[str, ...], BeforeValidator(_tuple)]
 
 
@@ -126,9 +127,7 @@ class Command(_Entry):
     run: Argv = Field(description="[program, argument, ...], or text for the guest's /bin/sh -e")
     creates: GuestPath | None = Field(None, description="run while this path is missing; it must make it")
     removes: GuestPath | None = Field(None, description="run while this path is there; it must remove it")
-    inputs: Annotated[tuple[GuestPath, ...], BeforeValidator(_tuple)] = Field(
-        (), description="run again when one of these files of the guest has changed"
-    )
+    inputs: GuestPaths = Field((), description="run again when one of these files of the guest has changed")
 
     @model_validator(mode="after")
     def _has_one_guard(self) -> Command:
@@ -143,14 +142,33 @@ class Product(_Entry):
 
     packages: Words = Field((), description="its packages; globs")
     units: Words = Field((), description="systemd units and init scripts that start it; globs")
-    paths: Annotated[tuple[GuestPath, ...], BeforeValidator(_tuple)] = Field(
-        (), description="where it is when it was installed without a package; globs"
-    )
-    remove: Annotated[tuple[GuestPath, ...], BeforeValidator(_tuple)] = Field(
+    paths: GuestPaths = Field((), description="where it is when it was installed without a package; globs")
+    remove: GuestPaths = Field(
         (), description="files that act by themselves, such as udev rules and cron jobs: removed; globs"
     )
     keep: bool = Field(False, description="only tell that it is there")
     why: str = Field(description="why it is of no use on Azure")
+
+
+class Platforms(_Entry):
+    """Software of other hypervisors and clouds, and what only they provide (R9); in both modes."""
+
+    disable: bool = Field(True, description="keep the products below from starting; false: only tell of them")
+    products: dict[str, Product | None] = Field(
+        default_factory=dict, description="software of other platforms, by its name; null: leave it alone"
+    )
+    time_servers: Words = Field((), description="time servers that only other platforms have; globs")
+    shares: Words = Field((), description="types of file systems in fstab that other platforms provide")
+
+
+class Secrets(_Entry):
+    """The report of what looks secret and stays (R9); in generalized mode only."""
+
+    report: bool = Field(True, description="look where keys, passwords and tokens usually are, and tell")
+    places: GuestPaths = Field((), description="files to tell of, besides those that imgfix knows; globs")
+    expected: Words = Field(
+        (), description="keys that installing a package makes, told apart; globs, * crosses a /"
+    )
 
 
 def slug(name: str) -> str:

@@ -14,7 +14,7 @@ from imgfix.change import Advice, Decision, Noop
 from imgfix.errors import GuestError
 from imgfix.facts.model import Facts
 from imgfix.profile import Profile
-from imgfix.profile import Secrets as Settings
+from imgfix.profile_tables import Secrets as Settings
 from imgfix.steps.edit import matching, parsing
 from imgfix.steps.generalize import homes
 from imgfix.steps.secret_places import PLACES, Place
