@@ -13,7 +13,7 @@ from imgfix.change import Advice, Decision, Noop, Remove
 from imgfix.facts.model import Facts
 from imgfix.profile import Profile
 from imgfix.profile_tables import Product
-from imgfix.steps import units
+from imgfix.steps import initscripts, units
 from imgfix.steps.edit import edited, parsing, unfollowed
 from imgfix.textedit import fstab, time_sources
 from imgfix.tree import Tree
@@ -53,8 +53,23 @@ def _present(product: Product, facts: Facts, tree: Tree) -> tuple[str, ...]:
     """Return what there is of the product: packages, else paths, else units; empty where it is not installed."""
     packages = [p.name for p in facts.packages if _matches(p.name, product.packages)]
     paths = [path for pattern in product.paths for path in files.glob(tree, pattern)]
-    names = [unit for pattern in product.units for unit in units.installed(tree, pattern)]
+    names = [unit for pattern in product.units for unit in _services(tree, pattern)]
     return tuple(packages or paths or dict.fromkeys(names))
+
+
+def _services(tree: Tree, pattern: str) -> tuple[str, ...]:
+    """Return the units that match, or else the init script that would be one."""
+    script = initscripts.find(tree, [pattern.removesuffix(".service")])
+    return units.installed(tree, pattern) or ((script[0],) if script is not None else ())
+
+
+def _disabled(tree: Tree, pattern: str, reason: str) -> Iterator[Decision]:
+    found = units.installed(tree, pattern)
+    for unit in found:
+        yield from units.disabled(tree, unit, reason)
+    script = initscripts.find(tree, [pattern.removesuffix(".service")])
+    if script is not None and not found:
+        yield from initscripts.disabled(tree, *script, reason=reason)
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:
@@ -66,8 +81,8 @@ def _product(
 ) -> Iterator[Decision]:
     if disable and not product.keep:
         reason = f"{name}: {product.why}"
-        for unit in (unit for pattern in product.units for unit in units.installed(tree, pattern)):
-            yield from units.disabled(tree, unit, reason)
+        for pattern in product.units:
+            yield from _disabled(tree, pattern, reason)
         for path in (path for pattern in product.remove for path in files.glob(tree, pattern)):
             if unfollowed(tree, path) is not None:
                 yield Remove(path, reason)

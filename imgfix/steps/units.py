@@ -13,9 +13,6 @@ from imgfix.textedit import unit as units
 from imgfix.tree import Kind, Tree
 
 ADMIN = "/etc/systemd/system"
-INIT_SCRIPTS = ("/etc/init.d", "/etc/rc.d/init.d")
-#: Where runlevels keep their links; /etc/rc3.d may lead to /etc/rc.d/rc3.d.
-RUNLEVELS = ("/etc/rc[0-9S].d", "/etc/rc.d/rc[0-9].d", "/etc/init.d/rc[0-9].d")
 #: systemd.unit(5), in order of precedence.
 FOLDERS = (ADMIN, "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
 
@@ -64,11 +61,9 @@ def enabled(
 
 
 def installed(tree: Tree, pattern: str) -> tuple[str, ...]:
-    """Return the names of the guest's units that match `pattern`, a glob; services of init.d count as units."""
+    """Return the names of the guest's units that match `pattern`, a glob, each once."""
     found = [path for folder in FOLDERS for path in files.glob(tree, f"{folder}/{pattern}")]
-    scripts = [path for folder in INIT_SCRIPTS for path in files.glob(tree, f"{folder}/{_script(pattern)}")]
-    names = [posixpath.basename(path) for path in found if not files.is_dir(tree, path)]
-    return tuple(dict.fromkeys([*names, *(f"{posixpath.basename(path)}.service" for path in scripts)]))
+    return tuple(dict.fromkeys(posixpath.basename(path) for path in found if not files.is_dir(tree, path)))
 
 
 def disabled(tree: Tree, name: str, reason: str) -> Iterator[Decision]:
@@ -83,13 +78,9 @@ def disabled(tree: Tree, name: str, reason: str) -> Iterator[Decision]:
         for kept in ("wants", "requires", "upholds")
         for path in files.glob(tree, f"{ADMIN}/*.{kept}/{pattern}")
     ]
-    starts += [
-        path for folder in RUNLEVELS for path in files.glob(tree, f"{folder}/S[0-9][0-9]{_script(pattern)}")
-    ]
     starts += _aliases(tree, name)
     for path in starts:
-        if unfollowed(tree, path) is not None:  # a runlevel's folder may be reached by two names
-            yield Remove(path, reason)
+        yield Remove(path, reason)
     vendor = [path for folder in FOLDERS[1:] for path in files.glob(tree, f"{folder}/*.wants/{pattern}")]
     mask = f"{ADMIN}/{name}"
     if vendor and not at and not _masks(tree, mask):
@@ -99,11 +90,6 @@ def disabled(tree: Tree, name: str, reason: str) -> Iterator[Decision]:
         yield Link(mask, "/dev/null", reason)
     elif not starts:
         yield Noop(f"{name} does not start at boot")
-
-
-def _script(unit: str) -> str:
-    """Return the name of the init script that stands for a service: systemd-sysv-generator(8)."""
-    return unit.removesuffix(".service") if unit.endswith(".service") else "-"
 
 
 def _aliases(tree: Tree, name: str) -> list[str]:
