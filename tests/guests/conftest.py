@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = base / "guests"
     folder.mkdir(exist_ok=True)
     for path in (folder, base, base.parent):
-        path.chmod(0o755)
+        path.chmod(stat.S_IMODE(path.stat().st_mode) | 0o055)  # the last may be /tmp, with --basetemp
     return folder
 
 
