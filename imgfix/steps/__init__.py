@@ -8,6 +8,7 @@ wrote for the old machine's NICs. SELinux labels are last: they follow from what
 
 from __future__ import annotations
 
+from imgfix.steps.agent import Agent
 from imgfix.steps.cloud_init import CloudInit
 from imgfix.steps.firmware import Firmware
 from imgfix.steps.fstab import Fstab
@@ -42,6 +43,7 @@ STEPS: tuple[Step | Follower, ...] = (
     Grub(),
     Firmware(),
     CloudInit(),
+    Agent(),
     Waagent(),
     Services(),
     Ssh(),

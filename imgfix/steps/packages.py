@@ -6,7 +6,6 @@ And those that it shall not have (R9). What comes from a folder is checked here,
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from imgfix import tree as files
 from imgfix.change import Advice, Decision, InstallPackages, Noop
@@ -22,6 +21,7 @@ from imgfix.packaging.versions import deb_key, evr_key, without_epoch
 from imgfix.packaging.want import Choice, Want
 from imgfix.profile import Profile
 from imgfix.steps import purge as purges
+from imgfix.steps.agent import conflicting_manager
 from imgfix.steps.purge import Purge
 from imgfix.tree import Tree
 
@@ -36,23 +36,6 @@ _MANAGERS = (
 )
 
 _WITHOUT = "--set packages.missing=warn"
-
-
-@dataclass(frozen=True, slots=True)
-class _Conflict:
-    """Two packages of which a distribution has one or the other; `family` and versions below `below` of it."""
-
-    family: str
-    below: int | None
-    package: str
-    other: str
-
-
-#: https://packages.debian.org/stable/waagent; EL 6: https://github.com/Azure/WALinuxAgent/pull/129
-_CONFLICTS = (
-    _Conflict("debian", None, "waagent", "network-manager"),
-    _Conflict("rhel", 7, "WALinuxAgent", "NetworkManager"),
-)
 
 
 class Packages:
@@ -196,24 +179,15 @@ def _require_space(new: Sequence[Package], gone: Sequence[Package], facts: Facts
 
 
 def _require_no_conflict(missing: Sequence[Want], purge: Purge, facts: Facts) -> None:
-    """Refuse what the repositories' package would throw out of the guest: its network, for instance."""
-    gone = {package.name for package in purge.removal.packages}
-    for row in _CONFLICTS:
-        wanted = any(want.names[0] == row.package for want in missing)
-        if wanted and _concerns(row, facts) and row.other not in gone:
-            raise GuestError(
-                f"{row.package} conflicts with {row.other}, which is installed: the package manager would remove it",
-                hint=f"agree by --set packages.purge='[{row.other}]' if the guest has another network manager; or "
-                f"install the agent in the guest from source, or go on without: {_WITHOUT}",
-            )
-
-
-def _concerns(row: _Conflict, facts: Facts) -> bool:
-    major = int(facts.distro.version.split(".")[0] or 0) if facts.distro.version[:1].isdecimal() else 0
-    return (
-        facts.distro.family == row.family
-        and (row.below is None or major < row.below)
-        and facts.package(row.other) is not None
+    """Refuse what the repositories' package would throw out of the guest: its network."""
+    manager = conflicting_manager(facts)
+    agent = next((want for want in missing if {*want.names} & {*agents.AGENT.package_names}), None)
+    if manager is None or agent is None or manager in {p.name for p in purge.removal.packages}:
+        return
+    raise GuestError(
+        f"{agent.names[0]} conflicts with {manager}, which is installed: the package manager would remove it",
+        hint=f"agree by --set packages.purge='[{manager}]' if the guest has another network manager; or install the "
+        f"agent in the guest from source, or go on without: {_WITHOUT}",
     )
 
 
