@@ -34,10 +34,11 @@ _KNOWN: dict[str, tuple[str, ...]] = {
 }
 
 #: apt needs a folder for its lists even where it shall look at none: so it knows only the files that it is given.
+#: With --no-download it takes their names for those of its own cache ("Pathname to install is not absolute").
 _APT_FILES = (
     "mkdir -p /run/imgfix-apt/lists/partial && exec apt-get -o Dir::State::Lists=/run/imgfix-apt/lists "
     "-o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= -o APT::Sandbox::User=root "
-    '-q -y --no-download --no-install-recommends --no-remove -o Dpkg::Options::=--force-confold install "$@"'
+    '-q -y --no-install-recommends --no-remove -o Dpkg::Options::=--force-confold install "$@"'
 )
 
 #: Installs files that lie in the guest; their paths follow. rpm looks at signatures as the guest's own settings say.
