@@ -144,9 +144,9 @@ def _order(version: str, other: str) -> int | None:
 
 def package(tags: Tags, where: str, file: str = "") -> Package:
     """Return the package of one header; raises GuestError, naming `where`, on relations that cannot be read."""
-    epoch = tags.numbers.get(_EPOCH, ())
+    epoch = (*tags.numbers.get(_EPOCH, ()), 0)[0]
     parts = (tags.text(VERSION), tags.text(RELEASE))
-    version = f"{epoch[0]}:" * bool(epoch and epoch[0]) + "-".join(part for part in parts if part)
+    version = (f"{epoch}:" if epoch else "") + "-".join(part for part in parts if part)
     sizes = tags.numbers.get(_LONG_SIZE) or tags.numbers.get(_SIZE) or (0,)
     provides = tuple(_relations(tags, _PROVIDES))
     names = {relation.name for relation in provides}

@@ -21,16 +21,13 @@ def deb_key(version: str) -> DebKey:
 
 
 def _pieces(text: str) -> tuple[_Piece, ...]:
-    """Cut into pairs of what is no number and a number; both count for nothing where they are missing."""
+    """Cut into pairs of what is no number and a number; a missing number is 0, and so is a missing text."""
     found = [
         ((*map(_rank, word), 0), _number(number))
-        for word, number in re.findall(r"([^0-9]*)([0-9]*)", text)
+        for word, number in re.findall(r"([^0-9]*)([0-9]*)", text or "0")
         if word or number
     ]
-    end = ((0,), _number(""))
-    while found and found[-1] == end:
-        found.pop()
-    return (*found, end)
+    return (*found, ((0,), _number("")))
 
 
 def _number(digits: str) -> _Number:
