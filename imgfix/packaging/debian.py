@@ -29,7 +29,7 @@ _AR_MAGIC, _AR_HEADER, _AR_END = b"!<arch>\n", 60, b"`\n"
 _OPERATORS = {"<": "<=", ">": ">=", "": ""}
 _RELATION = re.compile(
     r"(?P<name>[A-Za-z0-9][A-Za-z0-9+._-]*)(:(?P<arch>[a-z0-9-]+))?"
-    r"(\s*\(\s*(?P<operator><<|<=|=|>=|>>|<|>)\s*(?P<version>[^\s()]+)\s*\))?"
+    r"(\s*\(\s*(?P<operator><<|<=|=|>=|>>|<|>)\s*(?P<version>[^\s()<>=]+)\s*\))?"
 )
 
 #: States of a package that dpkg finishes with `--configure -a`, and in which it installs nothing else well.

@@ -75,6 +75,11 @@ def solve(
     return Solution(tuple(package for package in found.chosen if package is not wanted), found.gone)
 
 
+def _is_told(problem: Problem, told: list[Problem]) -> bool:
+    """Tell whether a problem is among those told; a clash is one, from whichever side."""
+    return problem in told or (isinstance(problem, Clash) and Clash(problem.other, problem.package) in told)
+
+
 class _Search:
     def __init__(
         self, wanted: Package, system: System, offered: list[Package], canonical: Callable[[str], str]
@@ -104,7 +109,7 @@ class _Search:
         """Go the preferred way to its end, passing over what cannot be solved, and return that."""
         unsolved: list[Problem] = []
         for _ in range(MOST_STEPS):
-            problem = next((p for p in self._problems(state) if p not in unsolved), None)
+            problem = next((p for p in self._problems(state) if not _is_told(p, unsolved)), None)
             if problem is None:
                 break
             following = next(self._ways_out(state, problem), None)
