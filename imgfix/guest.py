@@ -39,8 +39,10 @@ _ENVIRONMENT = (
 # libguestfs binds /dev, /proc and /sys into the guest, but not /run, and drops stderr on success and stdout on
 # failure. tmpfs on /run and /tmp keeps what generators leave there out of the image. In a PID namespace of its
 # own nothing outlives the command: a daemon that a maintainer script starts would keep the appliance busy and
-# the file systems mounted.
+# the file systems mounted. In such a namespace a chroot is not seen to be one (running_in_chroot() of systemd), so
+# that udevadm trigger, which maintainer scripts run, would reach the appliance's udev but for a read-only /sys.
 _INSIDE = """
+mount -o remount,bind,ro /sys 2>/dev/null
 mount -t tmpfs -o mode=0755 imgfix /run && mount -t tmpfs -o mode=1777 imgfix /tmp || exit 1
 mkdir /run/lock
 "$@" >/run/imgfix.out 2>&1 </dev/null

@@ -67,7 +67,7 @@ def remove(decision: RemovePackages, guest: Guest, say: Callable[[str], None]) -
     say(f"removing {', '.join(decision.packages)}")
     argv = (*_REMOVE[decision.tool], *decision.packages)
     with _services_held(guest):
-        _Log(guest, "packages cannot be removed").run(argv, "take them out of packages.purge")
+        _Log(guest, "packages cannot be removed:").run(argv, "take them out of packages.purge")
 
 
 def install(
@@ -77,7 +77,7 @@ def install(
 
     The latter needs the appliance's network on. Raises ApplyError with the manager's whole output.
     """
-    log = _Log(guest, "packages cannot be installed")
+    log = _Log(guest, "packages cannot be installed:")
     with _services_held(guest):
         if decision.files or decision.parallel:
             count = len(decision.files) + len(decision.parallel)
@@ -132,7 +132,7 @@ class _Log:
         if result.status:
             shown = " ".join(argv) if argv[0] != "/bin/sh" else f"apt-get install {' '.join(argv[4:])}"
             raise ApplyError(
-                f"{self._failure}: {shown} failed in the guest with status {result.status}:\n"
+                f"{self._failure} {shown} failed in the guest with status {result.status}:\n"
                 f"{self._output.strip()}",
                 hint=_REMOVED_HINT if "remove is disabled" in result.output else hint,
             )
