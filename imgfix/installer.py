@@ -19,6 +19,7 @@ _INSTALL: dict[str, tuple[tuple[str, ...], ...]] = {
     "apt": (("apt-get", "-q", "update"), (*_APT, "--no-remove", "install")),
     "dnf": (("dnf", "-y", "--setopt=install_weak_deps=False", "install"),),
     "yum": (("yum", "-y", "install"),),
+    "tdnf": (("tdnf", "-y", "install"),),
     "zypper": (
         ("zypper", "--non-interactive", "refresh"),
         ("zypper", "--non-interactive", "install", "--no-recommends"),
@@ -30,6 +31,7 @@ _KNOWN: dict[str, tuple[str, ...]] = {
     "apt": ("apt-cache", "show"),
     "dnf": ("dnf", "-q", "list"),
     "yum": ("yum", "-q", "list"),
+    "tdnf": ("tdnf", "-q", "list"),
     "zypper": ("zypper", "--non-interactive", "search", "--match-exact"),
 }
 

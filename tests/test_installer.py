@@ -69,6 +69,7 @@ def _install(decision: InstallPackages, guest: Recorder, folder: dict[str, Path]
             "dnf",
             ["dnf -q list a", "dnf -q list b", "dnf -y --setopt=install_weak_deps=False install b gdisk"],
         ),
+        ("tdnf", ["tdnf -q list a", "tdnf -q list b", "tdnf -y install b gdisk"]),
         ("yum", ["yum -q list a", "yum -q list b", "yum -y install b gdisk"]),
         (
             "zypper",

@@ -33,6 +33,7 @@ _MANAGERS = (
     ("dnf", "/usr/bin/dnf"),
     ("yum", "/usr/bin/yum"),
     ("zypper", "/usr/bin/zypper"),
+    ("tdnf", "/usr/bin/tdnf"),
 )
 
 _WITHOUT = "--set packages.missing=warn"
@@ -195,7 +196,7 @@ def _manager(tree: Tree, names: str) -> str:
     found = next((name for name, program in _MANAGERS if files.is_file(tree, program)), None)
     if found is None:
         raise GuestError(
-            f"packages are missing, and the guest has no apt-get, dnf, yum or zypper: {names}",
+            f"packages are missing, and the guest has no apt-get, dnf, yum, zypper or tdnf: {names}",
             hint=f"install them in the guest, or go on without: {_WITHOUT}",
         )
     return found
