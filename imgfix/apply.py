@@ -10,7 +10,6 @@ from imgfix.change import (
     Copy,
     Edit,
     Finish,
-    InstallPackages,
     Link,
     Rebuild,
     RebuildKind,
@@ -27,59 +26,8 @@ from imgfix.textedit import grubcfg
 #: How each Finish changes the text that a generator made.
 FINISHES: dict[Finish, Callable[[str], str]] = {Finish.FOR_UEFI: grubcfg.for_uefi}
 
-_POLICY = "/usr/sbin/policy-rc.d"
-
 #: Paths that one call of setfiles gets; reading the policy takes it longer than this many files.
 _BATCH = 500
-
-#: Commands of each package manager; the package names follow the last one.
-_INSTALL: dict[str, tuple[tuple[str, ...], ...]] = {
-    "apt": (
-        ("apt-get", "-q", "update"),
-        (
-            "apt-get",
-            "-q",
-            "-y",
-            "--no-install-recommends",
-            "-o",
-            "Dpkg::Options::=--force-confold",
-            "install",
-        ),
-    ),
-    "dnf": (("dnf", "-y", "--setopt=install_weak_deps=False", "install"),),
-    "yum": (("yum", "-y", "install"),),
-    "zypper": (
-        ("zypper", "--non-interactive", "refresh"),
-        ("zypper", "--non-interactive", "install", "--no-recommends"),
-    ),
-}
-
-
-def install(decision: InstallPackages, guest: Guest, say: Callable[[str], None]) -> None:
-    """Install packages with the guest's own package manager; the appliance's network must be on.
-
-    Raises ApplyError with the manager's whole output.
-    """
-    say(f"installing {', '.join(decision.packages)} from the guest's repositories")
-    *before, last = _INSTALL[decision.manager]
-    # Maintainer scripts start services unless policy-rc.d forbids it (invoke-rc.d(8)); in a chroot a started
-    # daemon would keep the file system busy and write to the image.
-    forbid = guest.lstat(_POLICY) is None
-    if forbid:
-        guest.write(_POLICY, b"#!/bin/sh\nexit 101\n", 0o755)
-    output = ""
-    for argv in (*before, (*last, *decision.packages)):
-        result = guest.run(argv)
-        output += result.output
-        if result.status:
-            raise ApplyError(
-                f"packages cannot be installed: {' '.join(argv)} failed in the guest with status {result.status}:\n"
-                f"{output.strip()}",
-                hint="can this host reach the guest's repositories? Install the packages in the guest, or go on "
-                "without them: --set packages.missing=warn",
-            )
-    if forbid:
-        guest.remove(_POLICY)
 
 
 def apply(plan: Plan, guest: Guest, say: Callable[[str], None]) -> None:

@@ -78,9 +78,25 @@ class RemoveSwapDevice:
 
 @dataclass(frozen=True, slots=True)
 class InstallPackages:
-    """Install packages with the guest's own package manager."""
+    """Install packages with the guest's own package manager.
+
+    `packages` are names; one may be alternatives with ` | ` between them. With `files` (and `parallel` ones, which
+    stay beside their other versions) they are in the folder that the user gave, all that they need included; no
+    repository is asked. Files are named as in the folder.
+    """
 
     manager: str
+    packages: tuple[str, ...]
+    reason: str
+    files: tuple[str, ...] = ()
+    parallel: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RemovePackages:
+    """Remove packages with the guest's own `tool`, dpkg or rpm, which resolve nothing: all of them are named."""
+
+    tool: str
     packages: tuple[str, ...]
     reason: str
 
@@ -146,5 +162,5 @@ class Advice:
 
 
 Edit: TypeAlias = WriteFile | Remove | Link | Copy | AppendFile | SetAttributes
-Change: TypeAlias = Edit | RemoveSwapDevice | InstallPackages | RunCommand | Rebuild
+Change: TypeAlias = Edit | RemoveSwapDevice | InstallPackages | RemovePackages | RunCommand | Rebuild
 Decision: TypeAlias = Change | Noop | Advice

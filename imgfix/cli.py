@@ -68,6 +68,12 @@ def cli() -> None:
     "-o", "--output", type=click.Path(path_type=Path), help="The VHD to write; default: DISK with .vhd."
 )
 @click.option("--force", is_flag=True, help="Replace an existing output.")
+@click.option(
+    "--packages",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Install missing packages from the .deb or .rpm files in DIR, without a network.",
+)
 @click.option("--no-network", is_flag=True, help="Never give the appliance a network, not even for packages.")
 @_key_option
 @_profile_options
@@ -76,6 +82,7 @@ def apply(
     disk: Path,
     output: Path | None,
     force: bool,
+    packages: Path | None,
     no_network: bool,
     key_files: tuple[str, ...],
     mode: str | None,
@@ -91,7 +98,7 @@ def apply(
 
     loaded = _load(profile, mode, settings)
     keys = read_keys(key_files, os.environ)
-    request = pipeline.Request(loaded, disk, output, force, not no_network, keys)
+    request = pipeline.Request(loaded, disk, output, force, not no_network, keys, packages)
     interrupts = Interrupts()
     with interrupts.installed():
         with _progress() as progress:

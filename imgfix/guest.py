@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 import stat as st
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,9 @@ MAX_FILE = 64 << 20
 
 #: Bytes that one call appends; libguestfs' messages end at 4 MiB (guestfs(3), PROTOCOL LIMITS).
 _PIECE = 2 << 20
+
+#: Bytes of package files that fit into the appliance's memory, besides what installing them takes.
+LENT_IN_MEMORY = 256 << 20
 
 #: Bytes of a guest command's output that are kept for an error message, its end.
 MAX_OUTPUT = 256 << 10
@@ -36,8 +39,10 @@ _ENVIRONMENT = (
 # libguestfs binds /dev, /proc and /sys into the guest, but not /run, and drops stderr on success and stdout on
 # failure. tmpfs on /run and /tmp keeps what generators leave there out of the image. In a PID namespace of its
 # own nothing outlives the command: a daemon that a maintainer script starts would keep the appliance busy and
-# the file systems mounted.
+# the file systems mounted. In such a namespace a chroot is not seen to be one (running_in_chroot() of systemd), so
+# that udevadm trigger, which maintainer scripts run, would reach the appliance's udev but for a read-only /sys.
 _INSIDE = """
+mount -o remount,bind,ro /sys 2>/dev/null
 mount -t tmpfs -o mode=0755 imgfix /run && mount -t tmpfs -o mode=1777 imgfix /tmp || exit 1
 mkdir /run/lock
 "$@" >/run/imgfix.out 2>&1 </dev/null
@@ -266,6 +271,33 @@ class Guest:
         if not status.isdigit():
             raise ApplyError(f"{argv[0]}: the guest's shell ended early: {answer.strip() or 'no output'}")
         return CommandResult(int(status), output)
+
+    @contextmanager
+    def lent(self, files: Sequence[Path]) -> Iterator[tuple[str, ...]]:
+        """Put files of this host into a folder of the guest for its commands, and take them away afterwards.
+
+        Yields their paths in the guest, in order. Up to LENT_IN_MEMORY bytes they never touch its disk.
+        """
+        with self.changing("package files cannot be put into the guest"):
+            folder = str(self._appliance.call("mkdtemp", "/imgfix-XXXXXX"))
+            in_memory = sum(file.stat().st_size for file in files) <= LENT_IN_MEMORY
+            if in_memory:
+                self._appliance_shell(f"mount -t tmpfs -o mode=0755 imgfix /sysroot{folder}")
+            self._appliance.call("chmod", 0o755, folder)
+            paths = tuple(f"{folder}/{number}-{file.name}" for number, file in enumerate(files))
+            for file, path in zip(files, paths, strict=True):
+                self._appliance.call("upload", str(file), path)
+        yield paths  # where the commands fail, the image is thrown away
+        with self.changing("package files cannot be taken out of the guest"):
+            if in_memory:
+                self._appliance_shell(f"umount /sysroot{folder}")
+            self._appliance.call("rm_rf", folder)
+
+    def _appliance_shell(self, script: str) -> None:
+        """Run a command of the appliance, not of the guest; raises GuestfsError where it fails."""
+        output = str(self._appliance.call("debug", "sh", [f"{script} 2>&1; echo status=$?"])).strip()
+        if not output.endswith("status=0"):
+            raise GuestfsError("debug", output)
 
     def _decoded(self, verb: str, *args: object) -> str:
         try:

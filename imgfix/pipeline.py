@@ -8,7 +8,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from imgfix.apply import apply, install
+from imgfix import installer, package_folder
+from imgfix.apply import apply
 from imgfix.disk.identity import footer_identity
 from imgfix.disk.size import GIB, MIB, Limits, check_size
 from imgfix.disk.source import Source, open_source
@@ -18,11 +19,13 @@ from imgfix.errors import ApplyError, UsageError
 from imgfix.facts.model import Facts
 from imgfix.interrupt import Interrupts
 from imgfix.keys import Key
+from imgfix.package_folder import PackageFolder
 from imgfix.plan import Plan, build_plan
 from imgfix.profile import Profile
 from imgfix.progress import Progress
 from imgfix.session import Session, opened
-from imgfix.steps import PACKAGES, STEPS
+from imgfix.steps import STEPS
+from imgfix.steps.packages import Packages
 from imgfix.suits import require_suitable, require_usable
 from imgfix.verify import require_settled
 
@@ -32,7 +35,10 @@ _IMAGE_SUFFIXES = frozenset({".raw", ".img", ".vhd", ".dd", ".bin", ".disk"})
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One call of `imgfix apply`. `output` None means DISK with the suffix .vhd."""
+    """One call of `imgfix apply`. `output` None means DISK with the suffix .vhd.
+
+    `packages` is a folder of .deb or .rpm files: where it is given, no repository is asked.
+    """
 
     profile: Profile
     disk: Path
@@ -40,6 +46,7 @@ class Request:
     force: bool = False
     network: bool = True
     keys: tuple[Key, ...] = ()
+    packages: Path | None = None
 
     @property
     def target(self) -> Path:
@@ -68,13 +75,14 @@ class Report:
 
 def run(request: Request, progress: Progress, interrupts: Interrupts) -> Report:
     """Make the request's disk ready for Azure. Raises ImgfixError; then there is no output and no trace."""
+    folder = package_folder.read(request.packages) if request.packages is not None else None
     source = open_source(request.disk)
     warnings = _check_size(source, request.profile)
     with ExitStack() as stack:
         with progress.phase("copy"):
             copying = WorkCopy.create(source, request.target, force=request.force, progress=progress.copied)
             work = stack.enter_context(copying)
-        job = _Job(request, source, work, progress, interrupts)
+        job = _Job(request, source, work, folder, progress, interrupts)
         facts, plan = job.mutate()
         with progress.phase("emit"):
             identity = footer_identity(source, os.environ)
@@ -94,11 +102,19 @@ class _Job:
     """The part of an apply that needs an appliance."""
 
     def __init__(
-        self, request: Request, source: Source, work: WorkCopy, progress: Progress, interrupts: Interrupts
+        self,
+        request: Request,
+        source: Source,
+        work: WorkCopy,
+        folder: PackageFolder | None,
+        progress: Progress,
+        interrupts: Interrupts,
     ) -> None:
         self._request = request
         self._source = source
         self._work = work
+        self._folder = folder
+        self._packages = Packages(folder.offer if folder is not None else None)
         self._progress = progress
         self._interrupts = interrupts
         self.launches = 0
@@ -107,17 +123,39 @@ class _Job:
         """Return the guest's facts and what was done to it."""
         with self._session(network=False) as session:
             facts = self._inspect(session)
-            first = build_plan([PACKAGES], self._request.profile, facts, session.guest)
-            if not first.installs:
+            first = build_plan([self._packages], self._request.profile, facts, session.guest)
+            if not first.installs or self._folder is not None:
+                facts = self._change_packages(session, first) if first.changes else facts
                 return self._settle(session, facts, first)
         self._refuse_offline(first)
         with self._session(network=True) as session:
-            with self._progress.phase("packages"):
-                session.make_writable()
-                for decision in first.installs:
-                    install(decision, session.guest, self._progress.say)
+            return self._settle(session, self._change_packages(session, first), first)
+
+    def _change_packages(self, session: Session, first: Plan) -> Facts:
+        """Remove and install packages, and return the facts as they are then."""
+        with self._progress.phase("packages"):
+            session.make_writable()
+            for removal in first.removals:
+                installer.remove(removal, session.guest, self._progress.say)
+            for decision in first.installs:
+                paths = self._folder.paths if self._folder is not None else {}
+                installer.install(decision, session.guest, paths, self._progress.say)
+            if first.installs and self._folder is None:
                 session.cut_network()
-            return self._settle(session, self._inspect(session), first)
+        facts = self._inspect(session)
+        self._require_installed(facts, session)
+        return facts
+
+    def _require_installed(self, facts: Facts, session: Session) -> None:
+        """Raise ApplyError where the repositories had only older versions than are wanted."""
+        again = build_plan([self._packages], self._request.profile, facts, session.guest)
+        left = [name for decision in again.installs for name in decision.packages]
+        if left:
+            raise ApplyError(
+                f"packages are still missing or too old after they were installed: {', '.join(left)}",
+                hint="the guest's repositories have no newer ones: give them in a folder with --packages, or ask for "
+                "less in packages.add",
+            )
 
     @contextmanager
     def _session(self, *, network: bool) -> Iterator[Session]:
@@ -158,7 +196,9 @@ class _Job:
                 apply(plan, session.guest, self._progress.say)
                 session.delete_swap(plan.swap_devices)
             with self._progress.phase("verify"):
-                again = build_plan((PACKAGES, *STEPS), profile, session.facts(profile.drivers), session.guest)
+                again = build_plan(
+                    (self._packages, *STEPS), profile, session.facts(profile.drivers), session.guest
+                )
                 require_settled(again)
         with self._progress.phase("verify"):
             session.close_clean()
@@ -170,5 +210,6 @@ class _Job:
         names = ", ".join(name for decision in plan.installs for name in decision.packages)
         raise ApplyError(
             f"packages are missing in the guest and --no-network forbids fetching them: {names}",
-            hint="install them in the guest, allow the network, or go on without: --set packages.missing=warn",
+            hint="install them in the guest, give them in a folder with --packages, allow the network, or go on "
+            "without: --set packages.missing=warn",
         )

@@ -17,6 +17,7 @@ from imgfix.change import (
     Rebuild,
     RebuildKind,
     Remove,
+    RemovePackages,
     RemoveSwapDevice,
     RunCommand,
     SetAttributes,
@@ -60,6 +61,11 @@ class Plan:
     def installs(self) -> tuple[InstallPackages, ...]:
         """Packages to install, a stage of its own before everything else."""
         return tuple(i.decision for i in self.items if isinstance(i.decision, InstallPackages))
+
+    @property
+    def removals(self) -> tuple[RemovePackages, ...]:
+        """Packages to remove, before any is installed."""
+        return tuple(i.decision for i in self.items if isinstance(i.decision, RemovePackages))
 
     @property
     def edits(self) -> tuple[Edit, ...]:

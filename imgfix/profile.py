@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from imgfix.packaging import want
 from imgfix.profile_tables import Argv, Command, CommandName, File, GuestPath, Platforms, Secrets
 from imgfix.textedit import kernel_args
 
@@ -29,6 +30,7 @@ def _tuple(value: object) -> object:
 ABSOLUTE = r"^/"
 SERIAL_PORT = r"^tty[A-Za-z]+[0-9]+$"
 INTERFACE = r"^[A-Za-z][A-Za-z0-9_-]{0,14}$"
+VERSION_NUMBER = r"^[0-9]+(\.[0-9]+)*$"
 HOST_NAME = r"^[A-Za-z0-9][A-Za-z0-9.-]*$"
 
 Words = Annotated[tuple[str, ...], BeforeValidator(_tuple)]
@@ -146,11 +148,36 @@ class KernelModules(_Section):
 
 
 class Packages(AddRemove):
-    """Packages that the guest needs (R13, R16, R17); `remove` drops what a profile below adds."""
+    """Packages that the guest needs (R13, R16, R17) and those it shall not have (R9).
 
-    missing: Literal["install", "warn", "error"] = Field(
-        "install", description="install from the guest's own repositories, go on with a warning, or stop"
+    `remove` drops what a profile below adds; `purge` removes packages from the guest.
+    """
+
+    add: Words = Field(
+        (),
+        description="what the guest shall have: NAME, NAME (>= VERSION), or NAME | OTHER for what has several names",
     )
+    missing: Literal["install", "warn", "error"] = Field(
+        "install",
+        description="install from --packages or the guest's own repositories, go on with a warning, or stop",
+    )
+    purge: Words = Field(
+        (), description="packages to remove from the guest, with what needs them; * and ? stand for anything"
+    )
+
+    @property
+    def wants(self) -> tuple[want.Want, ...]:
+        """What `add` asks for."""
+        return tuple(want.parse(word) for word in self.add)
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> Packages:
+        for word in self.add:  # parse raises ValueError on what is no package
+            if want.matches(word, self.purge):
+                raise ValueError(f"{word} is both to be added and to be purged; name it under remove, too")
+        if any(not pattern.strip("*?") for pattern in self.purge):
+            raise ValueError("purge would remove every package; name them")
+        return self
 
 
 class Swap(_Section):
@@ -195,6 +222,11 @@ class Waagent(_Section):
     config: AbsolutePath = Field("/etc/waagent.conf", description="its configuration file")
     values: dict[str, str] = Field(
         default_factory=dict, description="keys to set in it, spelled as the agent does"
+    )
+    supported: str = Field(
+        "2.2.53.1",
+        pattern=VERSION_NUMBER,
+        description="the oldest version that Azure supports; an older one is told to update itself",
     )
 
 

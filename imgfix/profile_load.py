@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeGuard
@@ -13,7 +13,17 @@ from pydantic import BaseModel, ValidationError
 
 from imgfix import yamltext
 from imgfix.errors import ProfileError
-from imgfix.profile import ABSOLUTE, HOST_NAME, INTERFACE, SERIAL_PORT, VERSIONS, AddRemove, Profile
+from imgfix.packaging import want
+from imgfix.profile import (
+    ABSOLUTE,
+    HOST_NAME,
+    INTERFACE,
+    SERIAL_PORT,
+    VERSION_NUMBER,
+    VERSIONS,
+    AddRemove,
+    Profile,
+)
 from imgfix.profile_sources import with_sources
 from imgfix.profile_tables import FILE_MODE, ORIGINS, OWNER
 from imgfix.textedit import kernel_args
@@ -42,6 +52,7 @@ _FORMS = {
     HOST_NAME: "a host name",
     FILE_MODE: "a mode in quotes, such as '0644',",
     OWNER: "an owner such as root:root",
+    VERSION_NUMBER: "a version such as 2.2.53.1",
 }
 
 _HINT = "`imgfix profile show azure` shows every section with its values"
@@ -186,9 +197,9 @@ def _merge(base: _Layer, top: _Layer) -> _Layer:
     data = _merged(base.data, top.data)
     for name in _LIST_EDITS & base.data.keys() & top.data.keys():
         below, section = _section(base, name), _section(top, name)
-        if name == "kernel_args":
-            below = _without_overridden(below, _words(section, "add"))
-        data[name] = _merged_lists(below, section)
+        if name in _OVERRIDES:
+            below = _without_overridden(below, _words(section, "add"), _OVERRIDES[name])
+        data[name] = _merged_lists(below, section, _MATCHES.get(name, _matches))
     if "files" in base.data and "files" in top.data:
         data["files"] = _merged(
             _without_replaced(_section(base, "files"), _section(top, "files")), _section(top, "files")
@@ -220,21 +231,36 @@ def _section(layer: _Layer, name: str) -> dict[str, Value]:
     return section if isinstance(section, dict) else {}
 
 
-def _without_overridden(below: dict[str, Value], new: list[Value]) -> dict[str, Value]:
-    """Drop the added arguments whose value a later layer sets anew: rootdelay=9 over rootdelay=300."""
-    add = [
-        old
-        for old in _words(below, "add")
-        if not any(kernel_args.overrides(str(word), str(old)) for word in new)
-    ]
+def _matches(word: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatch.fnmatchcase(word, pattern) for pattern in patterns)
+
+
+#: Sections where an added word takes the place of an earlier one: rootdelay=9 of rootdelay=300.
+_OVERRIDES: dict[str, Callable[[str, str], bool]] = {
+    "kernel_args": kernel_args.overrides,
+    "packages": want.overrides,
+}
+
+#: Sections where `remove` does not match the whole word.
+_MATCHES: dict[str, Callable[[str, Sequence[str]], bool]] = {"packages": want.matches}
+
+
+def _without_overridden(
+    below: dict[str, Value], new: list[Value], overrides: Callable[[str, str], bool]
+) -> dict[str, Value]:
+    """Drop the added words that a later layer sets anew."""
+    add = [old for old in _words(below, "add") if not any(overrides(str(word), str(old)) for word in new)]
     return {**below, "add": add}
 
 
-def _merged_lists(below: dict[str, Value], value: dict[str, Value]) -> dict[str, Value]:
+def _merged_lists(
+    below: dict[str, Value], value: dict[str, Value], matches: Callable[[str, Sequence[str]], bool]
+) -> dict[str, Value]:
     """Merge as AddRemove says: what `value` removes is no longer added, what it adds is no longer removed."""
-    add = [w for w in _words(below, "add") if not _matches_any(w, _words(value, "remove"))]
+    gone = [str(pattern) for pattern in _words(value, "remove")]
+    add = [w for w in _words(below, "add") if not matches(str(w), gone)]
     remove = [
-        p for p in _words(below, "remove") if not any(_matches_any(w, [p]) for w in _words(value, "add"))
+        p for p in _words(below, "remove") if not any(matches(str(w), [str(p)]) for w in _words(value, "add"))
     ]
     return {
         **_merged(below, value),
@@ -246,10 +272,6 @@ def _merged_lists(below: dict[str, Value], value: dict[str, Value]) -> dict[str,
 def _words(section: dict[str, Value], side: str) -> list[Value]:
     words = section.get(side, [])
     return words if isinstance(words, list) else []
-
-
-def _matches_any(word: Value, patterns: Sequence[Value]) -> bool:
-    return any(fnmatch.fnmatchcase(str(word), str(pattern)) for pattern in patterns)
 
 
 def _unique(first: Sequence[Value], second: Sequence[Value]) -> list[Value]:

@@ -16,6 +16,7 @@ from imgfix.change import (
     Noop,
     Rebuild,
     Remove,
+    RemovePackages,
     RemoveSwapDevice,
     RunCommand,
     SetAttributes,
@@ -99,6 +100,8 @@ def _row(decision: Decision) -> tuple[str, str, str]:
             return ("[red]delete[/]", safe(device), safe(reason))
         case InstallPackages(_, packages, reason):
             return ("[cyan]install[/]", safe(", ".join(packages)), safe(reason))
+        case RemovePackages(_, packages, reason):
+            return ("[red]remove[/]", safe(", ".join(packages)), safe(reason))
         case Rebuild(_, target, _, reason):
             # the reason of a rebuild begins with the file that it makes
             return ("[magenta]rebuild[/]", safe(target), safe(reason.removeprefix(target).lstrip(": ")))

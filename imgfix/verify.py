@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from imgfix.change import InstallPackages, Noop
+from imgfix.change import InstallPackages, Noop, RemovePackages
 from imgfix.errors import VerifyError
 from imgfix.plan import Item, Plan
 
@@ -27,6 +27,6 @@ def describe(item: Item) -> str:
         or getattr(decision, "target", None)
         or getattr(decision, "device", "")
     )
-    if isinstance(decision, InstallPackages):
+    if isinstance(decision, InstallPackages | RemovePackages):
         what = ", ".join(decision.packages)
     return f"{type(decision).__name__} {what}: {getattr(decision, 'reason', getattr(decision, 'text', ''))}"

@@ -32,11 +32,13 @@ from imgfix.change import (
     Rebuild,
     RebuildKind,
     Remove,
+    RemovePackages,
     RemoveSwapDevice,
     RunCommand,
     SetAttributes,
     WriteFile,
 )
+from imgfix.facts import dpkg
 from imgfix.facts.initramfs import read_initramfs
 from imgfix.facts.model import (
     Array,
@@ -53,9 +55,14 @@ from imgfix.facts.model import (
     Storage,
     Verdict,
 )
+from imgfix.facts.packages import read_packages
 from imgfix.facts.reader import DRIVERS
+from imgfix.packaging import debian
+from imgfix.packaging.offer import Offer
 from imgfix.plan import Plan
 from imgfix.profile import Profile
+from imgfix.steps.packages import Packages
+from imgfix.steps.protocol import Follower, Step
 from imgfix.tree import Kind
 from tests import mkconfig
 from tests.facts import cpio_reader, efi_writer
@@ -66,7 +73,18 @@ FOLDER = Path(__file__).parent / "cases"
 
 Data = Mapping[str, Any]
 
-_KEYS = {"about", "profile", "settings", "facts", "files", "expect", "noops", "error", "regenerated"}
+_KEYS = {
+    "about",
+    "profile",
+    "settings",
+    "facts",
+    "files",
+    "expect",
+    "noops",
+    "error",
+    "regenerated",
+    "folder",
+}
 _DRIVERS = ("hv_vmbus", "hv_storvsc", "hv_netvsc")
 _ASKED = (*DRIVERS, "mlx4_core")
 _MIB = 1 << 20
@@ -95,6 +113,11 @@ class Case:
     noops: tuple[str, ...]
     error: tuple[str, ...]
     regenerated: str | None
+    offer: Offer | None
+
+    def steps(self, steps: tuple[Step | Follower, ...]) -> tuple[Step | Follower, ...]:
+        """Return the steps, that of packages with the case's folder."""
+        return tuple(Packages(self.offer) if isinstance(step, Packages) else step for step in steps)
 
 
 def paths() -> tuple[Path, ...]:
@@ -108,16 +131,24 @@ def read(path: Path, scratch: Path) -> Case:
     assert set(data) <= _KEYS, f"unknown keys: {sorted(set(data) - _KEYS)}"
     profile = _profile(data.get("profile", "debian"), data.get("settings", ()), scratch)
     facts = data.get("facts", {})
+    tree = FakeTree({path: _entry(value) for path, value in data.get("files", {}).items()})
     family = facts.get("family") or (profile.match.family if profile.match else "debian")
     return Case(
         profile=profile,
-        facts=_facts(facts, family),
-        tree=FakeTree({path: _entry(value) for path, value in data.get("files", {}).items()}),
+        facts=_facts(facts, family, tree),
+        tree=tree,
         expect=tuple(data.get("expect", ())),
         noops=tuple(data.get("noops", ())),
         error=tuple(data.get("error", ())),
         regenerated=data.get("regenerated"),
+        offer=_offer(data["folder"]) if "folder" in data else None,
     )
+
+
+def _offer(texts: Mapping[str, str]) -> Offer:
+    """Make a folder of control files: file name to text."""
+    packages = (debian.package(dpkg.fields_of(text), name, file=name) for name, text in texts.items())
+    return Offer("debs", tuple(packages))
 
 
 def _profile(wanted: str | Data, settings: Sequence[str], scratch: Path) -> Profile:
@@ -157,12 +188,14 @@ def _entry(value: str | Data) -> FakeEntry:
 # -- facts
 
 
-def _facts(data: Data, family: str) -> Facts:
+def _facts(data: Data, family: str, tree: FakeTree) -> Facts:
     version = str(data.get("version", _VERSIONS[family]))
     return Facts(
         distro=Distro(data.get("id", family), (), version, f"{family} {version}", family),
         kernels=tuple(_kernel(k, family) for k in data.get("kernels", [{}])),
-        packages=tuple(Package(name, str(v)) for name, v in data.get("packages", {}).items()),
+        packages=tuple(Package(name, str(v)) for name, v in data["packages"].items())
+        if "packages" in data
+        else read_packages(tree),
         storage=Storage(
             scheme=data.get("scheme", "gpt"),
             has_esp=data.get("efi") is not None,
@@ -301,8 +334,11 @@ def _named(decision: Decision) -> dict[str, Any]:
             return {"run": list(argv), "for": name}
         case RemoveSwapDevice(device, partition, volume):
             return {"swap": device, **({"volume": True} if volume else {"partition": partition})}
-        case InstallPackages(manager, packages):
-            return {"install": list(packages), "with": manager}
+        case InstallPackages(manager, packages, _, files, parallel):
+            local = {"files": [*files, *parallel]} if files or parallel else {}
+            return {"install": list(packages), "with": manager, **local}
+        case RemovePackages(tool, packages):
+            return {"purge": list(packages), "with": tool}
         case Rebuild(kind, target, commands, _, finish):
             made = {"rebuild": kind.value, "of": target, "by": [" ".join(c) for c in commands]}
             return {**made, **({"finish": finish.value} if finish else {})}
@@ -368,8 +404,21 @@ def done(case: Case, plan: Plan) -> tuple[Facts, FakeTree]:
         filesystems=tuple(f for f in facts.storage.filesystems if f.device not in gone),
         logical_volumes=tuple(v for v in facts.storage.logical_volumes if v.device not in gone),
     )
-    installed = tuple(Package(name, "1") for install in plan.installs for name in install.packages)
-    return replace(facts, storage=storage, packages=(*facts.packages, *installed)), tree
+    installed = tuple(Package(n.split(" | ")[0], "999") for i in plan.installs for n in i.packages)
+    purged = {name for removal in plan.removals for name in removal.packages}
+    kept = tuple(
+        package for package in facts.packages if package.name not in (*purged, *(p.name for p in installed))
+    )
+    return replace(facts, storage=storage, packages=(*kept, *installed)), _without(tree, purged)
+
+
+def _without(tree: FakeTree, packages: set[str]) -> FakeTree:
+    """Take packages out of dpkg's list."""
+    if not packages:
+        return tree
+    stanzas = tree.read_file(dpkg.STATUS).decode().split("\n\n")
+    kept = [stanza for stanza in stanzas if dpkg.fields_of(stanza).get("package") not in packages]
+    return tree.edited([WriteFile(dpkg.STATUS, "\n\n".join(kept).encode(), "")])
 
 
 def _effects(command: RunCommand, tree: FakeTree) -> list[Edit]:

@@ -27,7 +27,8 @@ def _name(path: Path) -> str:
 
 @pytest.mark.parametrize("path", cases.paths(), ids=_name)
 def test_case(path: Path, tmp_path: Path) -> None:
-    case, steps = cases.read(path, tmp_path), _ALL[path.parent.name]
+    case = cases.read(path, tmp_path)
+    steps = case.steps(_ALL[path.parent.name])
     if case.error:
         with pytest.raises(GuestError) as caught:
             build_plan(steps, case.profile, case.facts, case.tree)

@@ -22,7 +22,7 @@ MAX_FUNCTION_LINES = 60
 #: "imgfix.cli" stands for the module and for everything below it; "imgfix" for all of the package.
 PURE = (
     "imgfix.steps", "imgfix.plan", "imgfix.textedit", "imgfix.facts", "imgfix.profile", "imgfix.profile_tables",
-    "imgfix.change", "imgfix.pack",
+    "imgfix.change", "imgfix.pack", "imgfix.packaging",
 )  # fmt: skip
 HOST_MODULES = ("guestfs", "click", "subprocess", "os", "pathlib", "shutil", "socket", "tempfile", "urllib")
 
@@ -64,12 +64,28 @@ RULES = (
         but_may=("imgfix.tree", "imgfix.errors", "imgfix.textedit", "imgfix.facts"),
     ),
     Rule(
+        ("imgfix.packaging",),
+        ("imgfix",),
+        "packages are read from a tree or a stream",
+        but_may=("imgfix.tree", "imgfix.errors", "imgfix.facts", "imgfix.packaging"),
+    ),
+    Rule(
         ("imgfix.steps", "imgfix.plan", "imgfix.change"),
-        ("imgfix.guest", "imgfix.apply", "imgfix.verify", "imgfix.disk", "imgfix.report", "imgfix.doctor"),
+        (
+            *(
+                "imgfix.guest",
+                "imgfix.apply",
+                "imgfix.verify",
+                "imgfix.disk",
+                "imgfix.report",
+                "imgfix.doctor",
+            ),
+            *("imgfix.installer", "imgfix.package_folder"),
+        ),
         "a step decides and never acts",
     ),
     Rule(("imgfix.steps",), ("imgfix.plan",), "the plan calls the steps"),
-    Rule(("imgfix.guest", "imgfix.apply"), ("imgfix.steps",), "acting knows no planning"),
+    Rule(("imgfix.guest", "imgfix.apply", "imgfix.installer"), ("imgfix.steps",), "acting knows no planning"),
     Rule(
         ("imgfix.guest", "imgfix.appliance"), ("imgfix.plan", "imgfix.apply"), "a guest does what it is told"
     ),

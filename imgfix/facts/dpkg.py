@@ -26,11 +26,22 @@ def read_dpkg(tree: Tree) -> tuple[Package, ...]:
 
 def parse(text: str) -> Iterator[Package]:
     """Yield the installed packages of one status file; a stanza without Status counts as installed."""
-    for stanza in text.split("\n\n"):
-        fields = _fields(stanza)
+    for fields in _stanzas(text):
         state = fields.get("status", "install ok installed").split()
-        if "package" in fields and state and state[-1] in INSTALLED:
+        if state and state[-1] in INSTALLED:
             yield Package(fields["package"], without_epoch(fields.get("version", "")))
+
+
+def read_stanzas(tree: Tree) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield the file and the fields of each package that dpkg knows, installed or not; names in lower case."""
+    for path in _files(tree):
+        for fields in _stanzas(guest.read_text(tree, path)):
+            yield path, fields
+
+
+def _stanzas(text: str) -> Iterator[dict[str, str]]:
+    found = (fields_of(stanza) for stanza in text.split("\n\n"))
+    return (fields for fields in found if "package" in fields)
 
 
 def without_epoch(version: str) -> str:
@@ -45,10 +56,19 @@ def _files(tree: Tree) -> list[str]:
     return [path for path in paths if guest.is_file(tree, path)]
 
 
-def _fields(stanza: str) -> dict[str, str]:
-    """Return the one-line fields of a stanza, names in lower case; continuation lines are passed over."""
-    lines = (line.partition(":") for line in stanza.split("\n") if not line.startswith((" ", "\t")))
-    return {name.strip().lower(): value.strip() for name, colon, value in lines if colon}
+def fields_of(stanza: str) -> dict[str, str]:
+    """Return the fields of a stanza, names in lower case; lines that continue one are joined to it by a space."""
+    fields: dict[str, str] = {}
+    name = ""
+    for line in stanza.split("\n"):
+        if not line.startswith((" ", "\t")):
+            name, colon, value = line.partition(":")
+            name = name.strip().lower() if colon else ""
+            fields[name] = value.strip()
+        elif name:
+            fields[name] += f" {line.strip()}"
+    fields.pop("", None)
+    return fields
 
 
 def _order(package: Package) -> tuple[str, str]:

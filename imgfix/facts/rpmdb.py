@@ -34,13 +34,18 @@ def read_rpmdb(tree: Tree) -> tuple[Package, ...]:
 
     The database is read whole into memory (some 20-200 MB). Raises GuestError where it is damaged.
     """
+    found = {read_header(blob, path) for path, blob in read_headers(tree)}
+    return tuple(sorted(found, key=lambda package: (package.name, package.version)))
+
+
+def read_headers(tree: Tree) -> Iterator[tuple[str, bytes]]:
+    """Yield the database's file and the header of each installed package; nothing where rpm has no database."""
     for folder in FOLDERS:
         for name, read in READERS:
             path = f"{folder}/{name}"
             if guest.is_file(tree, path):
-                found = {read_header(blob, path) for blob in _bounded(read(tree, path), path)}
-                return tuple(sorted(found, key=lambda package: (package.name, package.version)))
-    return ()
+                yield from ((path, blob) for blob in _bounded(read(tree, path), path))
+                return
 
 
 def _bounded(blobs: Iterator[bytes], path: str) -> Iterator[bytes]:

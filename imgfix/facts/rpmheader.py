@@ -1,4 +1,4 @@
-"""rpmheader: name and version from the header blobs that every rpm database keeps.
+"""rpmheader: what stands in the header blobs that every rpm database and every .rpm file keeps.
 
 https://rpm-software-management.github.io/rpm/manual/format_header.html; in a database without the magic.
 """
@@ -6,17 +6,33 @@ https://rpm-software-management.github.io/rpm/manual/format_header.html; in a da
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection
+from dataclasses import dataclass, field
 
 from imgfix.errors import GuestError
 from imgfix.facts.model import Package
 
 #: https://github.com/rpm-software-management/rpm/blob/master/include/rpm/rpmtag.h
 NAME, VERSION, RELEASE = 1000, 1001, 1002
-STRING_TYPE = 6
+
+#: Types of values, with the size of a number (bytes) or None for texts.
+_NUMBERS = {3: ">{}H", 4: ">{}I", 5: ">{}Q"}
+_TEXTS = frozenset({6, 8, 9})
 
 _COUNTS = struct.Struct(">II")
 _ENTRY = struct.Struct(">IIII")
+
+
+@dataclass(frozen=True, slots=True)
+class Tags:
+    """The values of a header, by tag; those of other types than texts and numbers are left out."""
+
+    texts: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    numbers: dict[int, tuple[int, ...]] = field(default_factory=dict)
+
+    def text(self, tag: int) -> str:
+        """Return the first text of `tag`, empty where there is none."""
+        return self.texts.get(tag, ("",))[0]
 
 
 def read_header(blob: bytes, path: str) -> Package:
@@ -24,27 +40,56 @@ def read_header(blob: bytes, path: str) -> Package:
 
     Raises GuestError, naming the database `path`, on a header that is cut short or has no name.
     """
+    tags = read_tags(blob, (NAME, VERSION, RELEASE), path)
+    parts = (tags.text(VERSION), tags.text(RELEASE))
+    return Package(tags.text(NAME), "-".join(part for part in parts if part))
+
+
+def read_unnamed(blob: bytes, wanted: Collection[int], path: str) -> Tags:
+    """Return the values of the `wanted` tags; raises GuestError, naming `path`, on damage."""
     try:
-        found = dict(_strings(blob))
+        return _tags(blob, wanted)
     except (struct.error, ValueError) as error:
         raise GuestError(f"{path}: damaged rpm header ({error})") from error
-    if NAME not in found:
+
+
+def read_tags(blob: bytes, wanted: Collection[int], path: str) -> Tags:
+    """Return the values of the `wanted` tags, NAME among them; raises GuestError, naming `path`, on damage."""
+    tags = read_unnamed(blob, wanted, path)
+    if not tags.text(NAME):
         raise GuestError(f"{path}: damaged rpm header (no package name)")
-    parts = (found.get(VERSION, ""), found.get(RELEASE, ""))
-    return Package(found[NAME], "-".join(part for part in parts if part))
+    return tags
 
 
-def _strings(blob: bytes) -> Iterator[tuple[int, str]]:
+def size_of(start: bytes) -> int:
+    """Return the bytes of the header that begins with `start` (8 bytes at least)."""
+    entries, size = _COUNTS.unpack_from(start)
+    return int(_COUNTS.size + entries * _ENTRY.size + size)
+
+
+def _tags(blob: bytes, wanted: Collection[int]) -> Tags:
     entries, size = _COUNTS.unpack_from(blob)
     data = _COUNTS.size + entries * _ENTRY.size
     if data + size > len(blob):
         raise ValueError(f"{data + size} bytes needed, {len(blob)} found")
+    found = Tags()
     for at in range(_COUNTS.size, data, _ENTRY.size):
-        tag, kind, offset, _count = _ENTRY.unpack_from(blob, at)
-        if tag in (NAME, VERSION, RELEASE) and kind == STRING_TYPE:
-            if offset >= size:
-                raise ValueError(f"text at {offset} of {size} bytes")
-            yield (
-                tag,
-                blob[data + offset : blob.index(b"\0", data + offset, data + size)].decode(errors="replace"),
-            )
+        tag, kind, offset, count = _ENTRY.unpack_from(blob, at)
+        if tag not in wanted:
+            continue
+        if offset >= size:
+            raise ValueError(f"tag {tag} at {offset} of {size} bytes")
+        if kind in _TEXTS:
+            found.texts[tag] = _texts(blob[data + offset : data + size], count)
+        elif kind in _NUMBERS:
+            if count > size:
+                raise ValueError(f"tag {tag} has {count} numbers in {size} bytes")
+            found.numbers[tag] = struct.unpack_from(_NUMBERS[kind].format(count), blob, data + offset)
+    return found
+
+
+def _texts(data: bytes, count: int) -> tuple[str, ...]:
+    pieces = data.split(b"\0", count)
+    if len(pieces) <= count:
+        raise ValueError(f"{count} texts needed, {len(pieces) - 1} found")
+    return tuple(piece.decode(errors="replace") for piece in pieces[:count])

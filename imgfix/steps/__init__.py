@@ -9,6 +9,7 @@ whose work they may read. SELinux labels are last: they follow from what all oth
 
 from __future__ import annotations
 
+from imgfix.steps.agent import Agent
 from imgfix.steps.cloud_init import CloudInit
 from imgfix.steps.commands import Commands
 from imgfix.steps.files import Files
@@ -51,6 +52,7 @@ STEPS: tuple[Step | Follower, ...] = (
     Grub(),
     Firmware(),
     CloudInit(),
+    Agent(),
     Waagent(),
     Services(),
     Ssh(),

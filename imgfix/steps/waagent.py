@@ -6,8 +6,10 @@ from collections.abc import Iterator
 
 from imgfix import tree as files
 from imgfix.change import Advice, Decision
+from imgfix.facts import agents
 from imgfix.facts.model import Facts
 from imgfix.profile import Profile
+from imgfix.steps.agent import AUTO_UPDATE, needs_update
 from imgfix.steps.edit import edited
 from imgfix.textedit import keyvalue
 from imgfix.tree import Tree
@@ -17,7 +19,7 @@ class Waagent:
     """Sets the keys of waagent.conf; all else in it stays."""
 
     name = "waagent"
-    requirements = ("R18", "R19")
+    requirements = ("R13", "R18", "R19")
 
     def plan(self, profile: Profile, facts: Facts, tree: Tree) -> Iterator[Decision]:
         """Yield one edit of the agent's configuration, or a Noop."""
@@ -25,7 +27,7 @@ class Waagent:
         if not files.is_file(tree, path):
             yield Advice(f"{path} is missing: the Azure Linux Agent is not installed")
             return
-        values = {**_values(profile), **profile.waagent.values}
+        values = {**_values(profile), **_update(profile, tree), **profile.waagent.values}
         agent = f"provisioning by {profile.provisioner}, swap on the resource disk by {profile.swap.resource_disk}"
         yield edited(tree, path, lambda text: _with_values(text, values), reason=agent, settled=agent)
 
@@ -45,6 +47,12 @@ def _values(profile: Profile) -> dict[str, str]:
             "ResourceDisk.SwapSizeMB": str(profile.swap.size_mib),
         }
     return values
+
+
+def _update(profile: Profile, tree: Tree) -> dict[str, str]:
+    """An agent that is older than Azure supports must update itself; Debian's and SUSE's are told not to."""
+    agent = agents.read_agent(tree)
+    return {AUTO_UPDATE: "y"} if agent is not None and needs_update(profile, agent) else {}
 
 
 def _with_values(text: str, values: dict[str, str]) -> str:
