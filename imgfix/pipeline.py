@@ -15,6 +15,7 @@ from imgfix.disk.source import Source, open_source
 from imgfix.disk.vhd import fixed_footer
 from imgfix.disk.workcopy import WorkCopy
 from imgfix.errors import ApplyError, UsageError
+from imgfix.facts.distro import read_distro
 from imgfix.facts.model import Facts
 from imgfix.interrupt import Interrupts
 from imgfix.plan import Plan, build_plan
@@ -22,7 +23,7 @@ from imgfix.profile import Profile
 from imgfix.progress import Progress
 from imgfix.session import Session, opened
 from imgfix.steps import PACKAGES, STEPS
-from imgfix.suits import require_suitable
+from imgfix.suits import Auto, choose
 from imgfix.verify import require_settled
 
 #: What the output's name drops of the source's: `web.example.com` is a name, `web.raw` a name and a format.
@@ -33,7 +34,7 @@ _IMAGE_SUFFIXES = frozenset({".raw", ".img", ".vhd", ".dd", ".bin", ".disk"})
 class Request:
     """One call of `imgfix apply`. `output` None means DISK with the suffix .vhd."""
 
-    profile: Profile
+    profile: Profile | Auto
     disk: Path
     output: Path | None = None
     force: bool = False
@@ -57,6 +58,7 @@ class Report:
     """What an apply did. `size` in bytes is the virtual size; `launches` counts appliances."""
 
     request: Request
+    profile: Profile
     facts: Facts
     plan: Plan
     size: int
@@ -73,14 +75,14 @@ def run(request: Request, progress: Progress, interrupts: Interrupts) -> Report:
             copying = WorkCopy.create(source, request.target, force=request.force, progress=progress.copied)
             work = stack.enter_context(copying)
         job = _Job(request, source, work, progress, interrupts)
-        facts, plan = job.mutate()
+        profile, facts, plan = job.mutate()
         with progress.phase("emit"):
             identity = footer_identity(source, os.environ)
             work.publish(fixed_footer(work.size, timestamp=identity.timestamp, unique_id=identity.unique_id))
-    return Report(request, facts, plan, work.size, warnings, job.launches)
+    return Report(request, profile, facts, plan, work.size, warnings, job.launches)
 
 
-def _check_size(source: Source, profile: Profile) -> tuple[str, ...]:
+def _check_size(source: Source, profile: Profile | Auto) -> tuple[str, ...]:
     """Compare the size with the profile's limits, by the partition table alone: before a byte is copied."""
     own = profile.disk
     limits = Limits(own.warn_gib * GIB, own.gen1_max_gib * GIB, own.gen2_max_gib * GIB, own.min_mib * MIB)
@@ -101,13 +103,14 @@ class _Job:
         self._interrupts = interrupts
         self.launches = 0
 
-    def mutate(self) -> tuple[Facts, Plan]:
-        """Return the guest's facts and what was done to it."""
+    def mutate(self) -> tuple[Profile, Facts, Plan]:
+        """Return the profile that was chosen, the guest's facts and what was done to it."""
         with self._session(network=False) as session:
-            facts = self._inspect(session)
-            first = build_plan([PACKAGES], self._request.profile, facts, session.guest)
+            profile = self._choose(session)
+            facts = self._inspect(session, profile)
+            first = build_plan([PACKAGES], profile, facts, session.guest)
             if not first.installs:
-                return self._settle(session, facts, first)
+                return profile, facts, self._settle(session, profile, facts, first)
         self._refuse_offline(first)
         with self._session(network=True) as session:
             with self._progress.phase("packages"):
@@ -115,7 +118,8 @@ class _Job:
                 for decision in first.installs:
                     install(decision, session.guest, self._progress.say)
                 session.cut_network()
-            return self._settle(session, self._inspect(session), first)
+            facts = self._inspect(session, profile)
+            return profile, facts, self._settle(session, profile, facts, first)
 
     @contextmanager
     def _session(self, *, network: bool) -> Iterator[Session]:
@@ -137,15 +141,20 @@ class _Job:
                 )
             yield session
 
-    def _inspect(self, session: Session) -> Facts:
-        with self._progress.phase("inspect"):
-            facts = session.facts(self._request.profile.drivers)
-            require_suitable(self._request.profile, facts)
-        return facts
+    def _choose(self, session: Session) -> Profile:
+        distro = read_distro(session.guest)
+        profile = choose(self._request.profile, distro)
+        if isinstance(self._request.profile, Auto):
+            self._progress.say(f"this is {distro.pretty_name}: profile {profile.name}")
+        return profile
 
-    def _settle(self, session: Session, facts: Facts, first: Plan) -> tuple[Facts, Plan]:
+    def _inspect(self, session: Session, profile: Profile) -> Facts:
+        with self._progress.phase("inspect"):
+            return session.facts(profile.drivers)
+
+    def _settle(self, session: Session, profile: Profile, facts: Facts, first: Plan) -> Plan:
         """Plan everything but packages, carry it out, and prove it."""
-        profile = self._request.profile.for_appliance(emulated=session.emulated)
+        profile = profile.for_appliance(emulated=session.emulated)
         with self._progress.phase("plan"):
             plan = build_plan(STEPS, profile, facts, session.guest)
         if plan.changes:
@@ -158,7 +167,7 @@ class _Job:
                 require_settled(again)
         with self._progress.phase("verify"):
             session.close_clean()
-        return facts, Plan((*first.items, *plan.items))
+        return Plan((*first.items, *plan.items))
 
     def _refuse_offline(self, plan: Plan) -> None:
         if self._request.network:

@@ -36,7 +36,7 @@ def _service(profile: Profile, tree: Tree, role: str, names: tuple[str, ...]) ->
     found = units.find(tree, names)
     if found is not None:
         yield from units.enabled(tree, *found, reason=f"{role} starts at boot")
-    elif profile.packages.missing == "warn":
+    elif profile.packages.missing == "warn" or role in profile.services.optional:
         yield Advice(f"{role}: the guest has none of {', '.join(names)}; it will not start at boot")
     else:
         raise GuestError(
