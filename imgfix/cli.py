@@ -19,6 +19,7 @@ from imgfix.errors import ExitCode, ImgfixError
 if TYPE_CHECKING:
     from imgfix.profile import Profile
     from imgfix.progress import Progress
+    from imgfix.suits import Auto
 
 _T = TypeVar("_T", bound=Callable[..., object])
 
@@ -90,15 +91,15 @@ def apply(
 ) -> None:
     """Prepare DISK (raw or fixed VHD) as PROFILE says and write a fixed VHD; DISK itself is never changed.
 
-    PROFILE is a file or a bundled name (`imgfix profile list`).
+    PROFILE is a file, a bundled name (`imgfix profile list`), or auto: the bundled one for the guest's distribution.
     """
     from imgfix import pipeline, report
     from imgfix.interrupt import Interrupts
     from imgfix.keys import read_keys
 
-    loaded = _load(profile, mode, settings)
+    wish = _wish(profile, mode, settings)
     keys = read_keys(key_files, os.environ)
-    request = pipeline.Request(loaded, disk, output, force, not no_network, keys, packages)
+    request = pipeline.Request(wish, disk, output, force, not no_network, keys, packages)
     interrupts = Interrupts()
     with interrupts.installed():
         with _progress() as progress:
@@ -184,8 +185,21 @@ def profile_validate(names: Sequence[str]) -> None:
 def _load(name: str, mode: str | None, settings: Sequence[str]) -> Profile:
     from imgfix import profile_load
 
-    more = [f"mode={mode}"] if mode else []
-    return profile_load.load(name, [*settings, *more])
+    return profile_load.load(name, _settings(mode, settings))
+
+
+def _wish(name: str, mode: str | None, settings: Sequence[str]) -> Profile | Auto:
+    """Load the profile, or for `auto` all of them: a wrong setting is told before anything starts."""
+    from imgfix import profile_load
+    from imgfix.suits import Auto
+
+    if name == profile_load.AUTO:
+        return Auto(profile_load.load_bundled(_settings(mode, settings)))
+    return _load(name, mode, settings)
+
+
+def _settings(mode: str | None, settings: Sequence[str]) -> list[str]:
+    return [*settings, *([f"mode={mode}"] if mode else [])]
 
 
 @contextmanager

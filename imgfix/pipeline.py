@@ -16,6 +16,7 @@ from imgfix.disk.source import Source, open_source
 from imgfix.disk.vhd import fixed_footer
 from imgfix.disk.workcopy import WorkCopy
 from imgfix.errors import ApplyError, UsageError
+from imgfix.facts.distro import read_distro
 from imgfix.facts.model import Facts
 from imgfix.interrupt import Interrupts
 from imgfix.keys import Key
@@ -26,7 +27,7 @@ from imgfix.progress import Progress
 from imgfix.session import Session, opened
 from imgfix.steps import STEPS
 from imgfix.steps.packages import Packages
-from imgfix.suits import require_suitable, require_usable
+from imgfix.suits import Auto, choose, require_usable
 from imgfix.verify import require_settled
 
 #: What the output's name drops of the source's: `web.example.com` is a name, `web.raw` a name and a format.
@@ -40,7 +41,7 @@ class Request:
     `packages` is a folder of .deb or .rpm files: where it is given, no repository is asked.
     """
 
-    profile: Profile
+    profile: Profile | Auto
     disk: Path
     output: Path | None = None
     force: bool = False
@@ -66,6 +67,7 @@ class Report:
     """What an apply did. `size` in bytes is the virtual size; `launches` counts appliances."""
 
     request: Request
+    profile: Profile
     facts: Facts
     plan: Plan
     size: int
@@ -83,14 +85,14 @@ def run(request: Request, progress: Progress, interrupts: Interrupts) -> Report:
             copying = WorkCopy.create(source, request.target, force=request.force, progress=progress.copied)
             work = stack.enter_context(copying)
         job = _Job(request, source, work, folder, progress, interrupts)
-        facts, plan = job.mutate()
+        profile, facts, plan = job.mutate()
         with progress.phase("emit"):
             identity = footer_identity(source, os.environ)
             work.publish(fixed_footer(work.size, timestamp=identity.timestamp, unique_id=identity.unique_id))
-    return Report(request, facts, plan, work.size, warnings, job.launches)
+    return Report(request, profile, facts, plan, work.size, warnings, job.launches)
 
 
-def _check_size(source: Source, profile: Profile) -> tuple[str, ...]:
+def _check_size(source: Source, profile: Profile | Auto) -> tuple[str, ...]:
     """Compare the size with the profile's limits, by the partition table alone: before a byte is copied."""
     own = profile.disk
     limits = Limits(own.warn_gib * GIB, own.gen1_max_gib * GIB, own.gen2_max_gib * GIB, own.min_mib * MIB)
@@ -119,19 +121,21 @@ class _Job:
         self._interrupts = interrupts
         self.launches = 0
 
-    def mutate(self) -> tuple[Facts, Plan]:
-        """Return the guest's facts and what was done to it."""
+    def mutate(self) -> tuple[Profile, Facts, Plan]:
+        """Return the profile that was chosen, the guest's facts and what was done to it."""
         with self._session(network=False) as session:
-            facts = self._inspect(session)
-            first = build_plan([self._packages], self._request.profile, facts, session.guest)
+            profile = self._choose(session)
+            facts = self._inspect(session, profile)
+            first = build_plan([self._packages], profile, facts, session.guest)
             if not first.installs or self._folder is not None:
-                facts = self._change_packages(session, first) if first.changes else facts
-                return self._settle(session, facts, first)
+                facts = self._change_packages(session, profile, first) if first.changes else facts
+                return profile, facts, self._settle(session, profile, facts, first)
         self._refuse_offline(first)
         with self._session(network=True) as session:
-            return self._settle(session, self._change_packages(session, first), first)
+            facts = self._change_packages(session, profile, first)
+            return profile, facts, self._settle(session, profile, facts, first)
 
-    def _change_packages(self, session: Session, first: Plan) -> Facts:
+    def _change_packages(self, session: Session, profile: Profile, first: Plan) -> Facts:
         """Remove and install packages, and return the facts as they are then."""
         with self._progress.phase("packages"):
             session.make_writable()
@@ -142,13 +146,13 @@ class _Job:
                 installer.install(decision, session.guest, paths, self._progress.say)
             if first.installs and self._folder is None:
                 session.cut_network()
-        facts = self._inspect(session)
-        self._require_installed(facts, session)
+        facts = self._inspect(session, profile)
+        self._require_installed(profile, facts, session)
         return facts
 
-    def _require_installed(self, facts: Facts, session: Session) -> None:
+    def _require_installed(self, profile: Profile, facts: Facts, session: Session) -> None:
         """Raise ApplyError where the repositories had only older versions than are wanted."""
-        again = build_plan([self._packages], self._request.profile, facts, session.guest)
+        again = build_plan([self._packages], profile, facts, session.guest)
         left = [name for decision in again.installs for name in decision.packages]
         if left:
             raise ApplyError(
@@ -178,16 +182,22 @@ class _Job:
                 )
             yield session
 
-    def _inspect(self, session: Session) -> Facts:
+    def _choose(self, session: Session) -> Profile:
+        distro = read_distro(session.guest)
+        profile = choose(self._request.profile, distro)
+        if isinstance(self._request.profile, Auto):
+            self._progress.say(f"this is {distro.pretty_name}: profile {profile.name}")
+        return profile
+
+    def _inspect(self, session: Session, profile: Profile) -> Facts:
         with self._progress.phase("inspect"):
-            facts = session.facts(self._request.profile.drivers)
-            require_suitable(self._request.profile, facts)
+            facts = session.facts(profile.drivers)
             require_usable(facts.storage)
         return facts
 
-    def _settle(self, session: Session, facts: Facts, first: Plan) -> tuple[Facts, Plan]:
+    def _settle(self, session: Session, profile: Profile, facts: Facts, first: Plan) -> Plan:
         """Plan everything but packages, carry it out, and prove it."""
-        profile = self._request.profile.for_appliance(emulated=session.emulated)
+        profile = profile.for_appliance(emulated=session.emulated)
         with self._progress.phase("plan"):
             plan = build_plan(STEPS, profile, facts, session.guest, before=first.items)
         if plan.changes:
@@ -202,7 +212,7 @@ class _Job:
                 require_settled(again)
         with self._progress.phase("verify"):
             session.close_clean()
-        return facts, Plan((*first.items, *plan.items))
+        return Plan((*first.items, *plan.items))
 
     def _refuse_offline(self, plan: Plan) -> None:
         if self._request.network:

@@ -76,7 +76,7 @@ class AddRemove(_Section):
 
 
 _VERSION = r"\s*(>=|<=|==|<|>)\s*[0-9]+(\.[0-9]+)*\s*"
-VERSIONS = rf"^({_VERSION}(,{_VERSION})*)?$"
+VERSIONS = rf"^({_VERSION}([,|]{_VERSION})*)?$"
 
 
 class Match(_Section):
@@ -84,7 +84,10 @@ class Match(_Section):
 
     family: str = Field(description="debian, ubuntu, rhel, fedora, suse, amazon, azurelinux")
     version: str = Field(
-        "", pattern=VERSIONS, description="versions of the distribution, such as '>=7' or '>=6.4,<7'"
+        "",
+        pattern=VERSIONS,
+        description="versions of the distribution: '>=7', '>=6.4,<7' for both conditions, '==2 | >=2022' for either; "
+        "a derivative counts as what it is made from",
     )
 
 
@@ -237,6 +240,7 @@ class Services(_Section):
         default_factory=dict,
         description="what must start, and the unit names that do it; the first that exists is enabled; null: none",
     )
+    optional: Words = Field((), description="what of `enable` the guest may lack: advice instead of an error")
     serial_console: str | None = Field(
         "ttyS0", pattern=SERIAL_PORT, description="the serial port with a login; null: none"
     )

@@ -29,6 +29,9 @@ from imgfix.profile_tables import FILE_MODE, ORIGINS, OWNER
 from imgfix.textedit import kernel_args
 from imgfix.yamltext import Document, Mark, Value, YamlPath, dotted
 
+#: Instead of a profile's name: the bundled one that suits the guest.
+AUTO = "auto"
+
 #: A file larger than this (bytes) is no profile: somebody gave the disk first.
 _MAX_BYTES = 1 << 20
 
@@ -46,7 +49,7 @@ _FRIENDLY = {
 #: What the patterns of the models stand for.
 _FORMS = {
     ABSOLUTE: "a path that begins with /",
-    VERSIONS: "a condition such as '>=7' or '>=6.4,<7'",
+    VERSIONS: "a condition such as '>=7', '>=6.4,<7' or '==2 | >=2022'",
     SERIAL_PORT: "a serial port such as ttyS0",
     INTERFACE: "the name of a network interface such as eth0",
     HOST_NAME: "a host name",
@@ -88,6 +91,11 @@ def load(name: str, settings: Sequence[str] = ()) -> Profile:
     return with_sources(_validated(layer, str(find(name))), layer.marks)
 
 
+def load_bundled(settings: Sequence[str] = ()) -> tuple[Profile, ...]:
+    """Load every bundled profile with `KEY=VALUE` settings on top: what AUTO chooses among."""
+    return tuple(load(str(bundled_folder() / f"{name}.yaml"), settings) for name in bundled_names())
+
+
 def find(name: str) -> Path:
     """Return the file of profile `name`: a path that exists, else a bundled name, with or without .yaml."""
     path = Path(name)
@@ -99,6 +107,11 @@ def find(name: str) -> Path:
     what = (
         "is a folder, not a profile" if path.is_dir() else "no such profile, neither a file nor a bundled one"
     )
+    if name == AUTO:
+        raise ProfileError(
+            f"{name}: is no profile, but the wish for the one that suits a guest: only `imgfix apply` can choose",
+            hint=f"bundled profiles: {', '.join(bundled_names())}",
+        )
     near = difflib.get_close_matches(name.removesuffix(".yaml"), bundled_names(), 1)
     meant = f"did you mean {near[0]}? " if near else ""
     raise ProfileError(f"{name}: {what}", hint=f"{meant}bundled profiles: {', '.join(bundled_names())}")

@@ -35,7 +35,8 @@ def summary(report: Report, seconds: dict[str, float]) -> RenderableType:
     """Return the terminal summary of an apply; `seconds` by phase."""
     kernels = ", ".join(k.release for k in report.facts.kernels)
     head = Text.from_markup(
-        f"[bold]{safe(report.facts.distro.pretty_name)}[/], kernels {safe(kernels)}\n"
+        f"[bold]{safe(report.facts.distro.pretty_name)}[/], kernels {safe(kernels)}, "
+        f"profile {safe(report.profile.name)}\n"
         f"[bold green]ready:[/] {safe(str(report.request.target))}, {describe_size(report.size)}, fixed VHD"
     )
     phases = ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items() if value >= 0.5)

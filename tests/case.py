@@ -96,9 +96,14 @@ _VERSIONS = {"debian": "12", "rhel": "9.4"}
 _RELEASES |= {"suse": "6.4.0-150600.21-default"}
 _IMAGES |= {"suse": "/boot/initrd-{}"}
 _VERSIONS |= {"suse": "15.6"}
-_RELEASES |= {"fedora": "6.8.5-301.fc40.x86_64", "amazon": "4.14.355-276.618.amzn2.x86_64"}
-_IMAGES |= dict.fromkeys(("fedora", "amazon"), _IMAGES["rhel"])
-_VERSIONS |= {"fedora": "40", "amazon": "2"}
+_RELEASES |= {
+    "ubuntu": "6.8.0-45-generic",
+    "fedora": "6.11.4-301.fc41.x86_64",
+    "amazon": "6.1.112-122.189.amzn2023.x86_64",
+    "azurelinux": "6.6.57.1-2.azl3",
+}
+_IMAGES |= {"ubuntu": _IMAGES["debian"], **dict.fromkeys(("fedora", "amazon", "azurelinux"), _IMAGES["rhel"])}
+_VERSIONS |= {"ubuntu": "24.04", "fedora": "41", "amazon": "2023", "azurelinux": "3.0"}
 _ROOT = {"device": "/dev/sda1", "type": "ext4", "uuid": "0a3407de-014b-458b-b5c1-848e92a327a3", "at": "/"}
 
 

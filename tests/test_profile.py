@@ -305,8 +305,8 @@ def test_a_disk_is_no_profile(tmp_path: Path, content: bytes, message: str) -> N
     ("name", "message", "hint"),
     [
         ("debain", "debain: no such profile, neither a file nor a bundled one", "did you mean debian?"),
-        ("nothing/like/it", "no such profile", "bundled profiles: azure"),
-        (".", "is a folder, not a profile", "bundled profiles: azure"),
+        ("nothing/like/it", "no such profile", "bundled profiles: amazon, azure"),
+        (".", "is a folder, not a profile", "bundled profiles: amazon, azure"),
     ],
 )
 def test_an_unknown_name_is_refused(name: str, message: str, hint: str) -> None:

@@ -22,7 +22,8 @@ FAMILIES: dict[str, tuple[str, ...]] = {
         *("miraclelinux", "circle", "navylinux", "springdale", "redhat"),
     ),
     "fedora": ("fedora",),
-    "ubuntu": ("ubuntu", "linuxmint", "pop", "zorin", "elementary", "neon", "tuxedo"),
+    # Not linuxmint: its Debian edition has the same ID, and ID_LIKE tells the two apart.
+    "ubuntu": ("ubuntu", "pop", "zorin", "elementary", "neon", "tuxedo"),
     "debian": ("debian", "kali", "devuan", "raspbian", "parrot", "pureos", "proxmox"),
     "suse": (
         *("sles", "sled", "sles_sap", "sle_hpc", "suse", "sle-micro", "sl-micro", "opensuse"),
@@ -31,6 +32,24 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "amazon": ("amzn",),
     "azurelinux": ("azurelinux", "mariner"),
 }
+
+#: What derivatives name their base by in os-release (UBUNTU_CODENAME, DEBIAN_CODENAME) and /etc/debian_version.
+#: https://wiki.ubuntu.com/Releases, https://www.debian.org/releases/
+_UBUNTU = (
+    *("trusty 14.04", "xenial 16.04", "bionic 18.04", "cosmic 18.10", "disco 19.04", "eoan 19.10"),
+    *("focal 20.04", "groovy 20.10", "hirsute 21.04", "impish 21.10", "jammy 22.04", "kinetic 22.10"),
+    *("lunar 23.04", "mantic 23.10", "noble 24.04", "oracular 24.10", "plucky 25.04", "questing 25.10"),
+    "resolute 26.04",
+)
+_DEBIAN = (
+    *("wheezy 7", "jessie 8", "stretch 9", "buster 10", "bullseye 11", "bookworm 12", "trixie 13"),
+    *("forky 14", "duke 15"),
+)
+CODENAMES: dict[str, dict[str, str]] = {
+    family: dict(row.split() for row in rows) for family, rows in (("ubuntu", _UBUNTU), ("debian", _DEBIAN))
+}
+
+DEBIAN_VERSION = "/etc/debian_version"
 
 _FAMILY_OF = {name: family for family, names in FAMILIES.items() for name in names}
 
@@ -59,6 +78,11 @@ _RELEASES: tuple[_Release, ...] = (
     _Release("/etc/debian_version", r"([\d.]+)", "debian"),
 )
 
+_FIELDS = ("ID", "ID_LIKE", "VERSION_ID", "PRETTY_NAME", "PLATFORM_ID", "UBUNTU_CODENAME", "DEBIAN_CODENAME")
+
+#: Distributions whose own version is the family's.
+_COUNT_THEMSELVES = frozenset({"ubuntu", "debian"})
+
 _ROOT_MARKS = ("/etc/fstab", "/sbin/init", "/usr/lib/systemd", "/lib")
 
 
@@ -70,7 +94,7 @@ def read_distro(tree: Tree) -> Distro:
     """
     for path in OS_RELEASE:
         if guest.is_file(tree, path):
-            return _from_os_release(guest.read_text(tree, path), path)
+            return _from_os_release(tree, guest.read_text(tree, path), path)
     for row in _RELEASES:
         if guest.is_file(tree, row.path):
             text = guest.read_text(tree, row.path)
@@ -115,15 +139,33 @@ def family_of(distro_id: str, id_like: tuple[str, ...]) -> str:
     )
 
 
-def _from_os_release(text: str, path: str) -> Distro:
-    fields = {"ID": "linux", "ID_LIKE": "", "VERSION_ID": "", "PRETTY_NAME": ""}
+def _from_os_release(tree: Tree, text: str, path: str) -> Distro:
+    fields = dict.fromkeys(_FIELDS, "")
     for number, line in enumerate(text.split("\n"), 1):
         key, equals, value = line.strip().partition("=")
         if equals and key in fields:
             fields[key] = _unquote(value, path, number)
-    distro_id, id_like = fields["ID"].lower(), tuple(fields["ID_LIKE"].lower().split())
+    distro_id, id_like = fields["ID"].lower() or "linux", tuple(fields["ID_LIKE"].lower().split())
     pretty = fields["PRETTY_NAME"] or f"{distro_id} {fields['VERSION_ID']}".strip()
-    return Distro(distro_id, id_like, fields["VERSION_ID"], pretty, family_of(distro_id, id_like))
+    family = family_of(distro_id, id_like)
+    base = _base_version(tree, family, fields) if distro_id not in _COUNT_THEMSELVES else None
+    return Distro(distro_id, id_like, fields["VERSION_ID"], pretty, family, base)
+
+
+def _base_version(tree: Tree, family: str, fields: dict[str, str]) -> str | None:
+    """Return what a derivative is made from, in the counting of its family; see Distro."""
+    if family == "rhel":
+        # Anolis OS 8 says platform:an8, Alibaba Cloud Linux 3 platform:al8; some that count as EL say nothing.
+        match = re.fullmatch(r"platform:[a-z]+(\d+)", fields["PLATFORM_ID"])
+        return match[1] if match and fields["ID"].lower() not in FAMILIES["rhel"] else None
+    names = CODENAMES.get(family, {})
+    codename = fields["UBUNTU_CODENAME"] if family == "ubuntu" else fields["DEBIAN_CODENAME"]
+    if not codename and family == "debian" and guest.is_file(tree, DEBIAN_VERSION):
+        # "12.5", "trixie/sid", "kali-rolling"
+        codename = guest.read_text(tree, DEBIAN_VERSION).strip().partition("/")[0]
+        if re.fullmatch(r"\d+(\.\d+)*", codename):
+            return codename
+    return names.get(codename, "") if codename else None
 
 
 def _unquote(value: str, path: str, line: int) -> str:

@@ -8,13 +8,23 @@ from enum import Enum
 
 @dataclass(frozen=True, slots=True)
 class Distro:
-    """os-release, as far as imgfix uses it. `family` is the profile family: debian, rhel, suse ..."""
+    """os-release, as far as imgfix uses it. `family` is the profile family: debian, rhel, suse ...
+
+    `base_version` is the version of the family's own distribution that a derivative is made from, "" where that
+    is newer than any known; None where `version` counts itself.
+    """
 
     id: str
     id_like: tuple[str, ...]
     version: str
     pretty_name: str
     family: str
+    base_version: str | None = None
+
+    @property
+    def release(self) -> str:
+        """Return the version in the family's own counting: 22.04 for Linux Mint 21."""
+        return self.version if self.base_version is None else self.base_version
 
 
 class DriverState(Enum):

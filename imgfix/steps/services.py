@@ -40,7 +40,7 @@ def _service(profile: Profile, tree: Tree, role: str, names: tuple[str, ...]) ->
         yield from units.enabled(tree, *found, reason=f"{role} starts at boot")
     elif script is not None:
         yield from initscripts.enabled(tree, *script, reason=f"{role} starts at boot")
-    elif profile.packages.missing == "warn":
+    elif profile.packages.missing == "warn" or role in profile.services.optional:
         yield Advice(f"{role}: the guest has none of {', '.join(names)}; it will not start at boot")
     else:
         raise GuestError(

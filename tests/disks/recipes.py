@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from . import debian12, el9, luks, raid
+from . import debian, debian12, el8, el9, luks, raid, suse, ubuntu
 from .host import DiskError, require_root, run, say
 from .workshop import Workshop
 
@@ -20,13 +20,27 @@ RECIPES: dict[str, Callable[[Workshop], None]] = {
     "el9": el9.build,
     "luks": luks.build,
     "raid": raid.build,
+    "debian11": debian.build11,
+    "debian13": debian.build13,
+    "el8": el8.build,
+    "ubuntu": ubuntu.build,
+    "suse": suse.build,
 }
 
 # Files shared by all recipes; a recipe adds its module, its folder of texts and what it names in INPUTS.
 _COMMON = ("host.py", "image.py", "root.py", "workshop.py")
+_RPM = ("rpmdb.py", "../facts/rpm_writer.py")
 _INPUTS: dict[str, tuple[str, ...]] = {
     "debian12": ("debian12.py", "trees/debian12"),
-    "el9": ("el9.py", "rpmdb.py", "trees/el9"),
+    "el9": ("el9.py", *_RPM, "trees/el9"),
+    "debian11": ("debian.py", "loader.py", "trees/debian11"),
+    "debian13": ("debian.py", "loader.py", "trees/debian13"),
+    "ubuntu": ("ubuntu.py", "bookworm.py", "debian.py", "loader.py", "trees/ubuntu"),
+    "el8": ("el8.py", "el9.py", "bookworm.py", "debian.py", *_RPM, "trees/el9", "trees/el8"),
+    "suse": (
+        *("suse.py", "el9.py", "bookworm.py", "debian.py", "loader.py", *_RPM),
+        *("trees/el9/usr/lib/systemd/system", "trees/suse"),
+    ),
     "luks": ("luks.py", "phony.py"),
     "raid": ("raid.py", "phony.py"),
 }

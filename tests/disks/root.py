@@ -7,7 +7,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .host import run, say
@@ -23,23 +23,30 @@ class Bootstrap:
     suite: str
     include: tuple[str, ...]
     # Kernel packages matching this (extended regular expression), newest two; a root has no fixed versions.
-    kernels: str
+    # Empty: only the one that `include` brings along.
+    kernels: str = ""
     # Packages that Debian declares in conflict with others of the list.
     forced: tuple[str, ...] = ()
+    # A suite at its end is frozen in the main archive; its security archive may already lack files.
+    frozen: bool = field(default=False, repr=False)
 
     def sources(self) -> str:
         signed = "[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]"
-        return (
-            f"deb {signed} {MIRROR} {self.suite} main\n"
-            f"deb {signed} {MIRROR} {self.suite}-updates main\n"
-            f"deb {signed} {SECURITY} {self.suite}-security main\n"
-        )
+        lines = [f"deb {signed} {MIRROR} {self.suite} main\n"]
+        if not self.frozen:
+            lines += [
+                f"deb {signed} {MIRROR} {self.suite}-updates main\n",
+                f"deb {signed} {SECURITY} {self.suite}-security main\n",
+            ]
+        return "".join(lines)
 
     def hooks(self) -> tuple[str, ...]:
-        lines = [
-            f"names=$(apt-cache pkgnames linux-image- | grep -E '{self.kernels}' | sort -V | tail -n 2)",
-            "apt-get install -y --no-install-recommends $names",
-        ]
+        lines: list[str] = []
+        if self.kernels:
+            lines += [
+                f"names=$(apt-cache pkgnames linux-image- | grep -E '{self.kernels}' | sort -V | tail -n 2)",
+                "apt-get install -y --no-install-recommends $names",
+            ]
         if self.forced:
             lines += [
                 "cd /tmp",
@@ -47,6 +54,8 @@ class Bootstrap:
                 "dpkg --force-conflicts,depends -i *.deb",
                 "rm *.deb",
             ]
+        if not lines:
+            return ()
         script = "; ".join(lines)
         return (f'chroot "$1" sh -ec "$(cat <<\'END\'\n{script}\nEND\n)"',)
 

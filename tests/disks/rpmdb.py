@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.facts import rpm_writer
 
 from .host import run
 from .root import Root
@@ -60,7 +64,43 @@ def _batches(packages: Sequence[Package]) -> list[list[Package]]:
 
 def fill(root: Root, packages: Sequence[Package], folder: Path) -> None:
     """Register the packages in the root's /var/lib/rpm/rpmdb.sqlite; no file of the root changes."""
-    folder.mkdir()
+    database = root.at("/var/lib/rpm")
+    database.mkdir(parents=True, exist_ok=True)
+    _register(packages, folder, database)
+
+
+def fill_ndb(root: Root, packages: Sequence[Package], folder: Path) -> None:
+    """The same in SUSE's place and format, which Debian's rpm does not write: /usr/lib/sysimage/rpm/Packages.db."""
+    blobs = (blob for _, blob in _headers(packages, folder))
+    root.write("/usr/lib/sysimage/rpm/Packages.db", rpm_writer.ndb(*blobs))
+    root.link("/var/lib/rpm", "../../usr/lib/sysimage/rpm")
+
+
+def fill_berkeley(root: Root, packages: Sequence[Package], folder: Path) -> None:
+    """The same as /var/lib/rpm/Packages, a hash of Berkeley DB: EL 8 and older; the guest's own db5.3_load fills it."""
+    headers = _headers(packages, folder)
+    # Key 0 holds the highest number that was given (rpm's lib/backend/db3.c).
+    pairs = [(0, headers[-1][0].to_bytes(4, "little")), *headers]
+    lines = [f" {number.to_bytes(4, 'little').hex()}\n {blob.hex()}\n" for number, blob in pairs]
+    head = "VERSION=3\nformat=bytevalue\ntype=hash\nHEADER=END\n"
+    root.write("/tmp/dump", f"{head}{''.join(lines)}DATA=END\n")
+    root.at("/var/lib/rpm").mkdir(parents=True, exist_ok=True)
+    root.chroot("db5.3_load", "-f", "/tmp/dump", "/var/lib/rpm/Packages")
+    root.remove("/tmp/dump")
+
+
+def _headers(packages: Sequence[Package], folder: Path) -> list[tuple[int, bytes]]:
+    """Number and header of each package, as rpm itself filed them with SQLite, the one format that it still writes."""
+    made = folder / "sqlite"
+    made.mkdir(parents=True)
+    _register(packages, folder, made)
+    with closing(sqlite3.connect(made / "rpmdb.sqlite")) as connection:
+        rows = connection.execute("SELECT hnum, blob FROM Packages ORDER BY hnum").fetchall()
+    return [(int(number), bytes(blob)) for number, blob in rows]
+
+
+def _register(packages: Sequence[Package], folder: Path, database: Path) -> None:
+    folder.mkdir(exist_ok=True)
     plain = [
         f"--define=_topdir {folder}",
         "--define=__os_install_post %{nil}",
@@ -71,8 +111,6 @@ def fill(root: Root, packages: Sequence[Package], folder: Path) -> None:
         spec = folder / f"disk{number}.spec"
         spec.write_text(_spec(batch))
         run(("rpmbuild", "-bb", *plain, spec))
-    database = root.at("/var/lib/rpm")
-    database.mkdir(parents=True, exist_ok=True)
     argv = ["rpm", "-i", f"--dbpath={database}", "--define=_db_backend sqlite", "--justdb", "--nodeps"]
     argv += [
         "--noscripts",

@@ -38,6 +38,7 @@ def test_a_real_os_release() -> None:
     [
         ("ID=debian\nVERSION_ID='12'", "debian"),
         ("ID=linuxmint\nID_LIKE='ubuntu debian'", "ubuntu"),
+        ("ID=linuxmint\nID_LIKE=debian", "debian"),
         ("ID=mine\nID_LIKE='ubuntu debian'", "ubuntu"),
         ("ID=ubuntu\nID_LIKE=debian", "ubuntu"),
         ("ID=kali\nID_LIKE=debian", "debian"),
@@ -68,6 +69,51 @@ def test_quoting_comments_and_the_last_assignment() -> None:
         '# ID=no\n\n ID=debian \nID="debian" # a comment\nPRETTY_NAME="a \\"b\\" c"\nVERSION_ID=\n'
     )
     assert found == Distro("debian", (), "", 'a "b" c', "debian")
+
+
+@pytest.mark.parametrize(
+    ("files", "version", "release"),
+    [
+        ({"/etc/os-release": "ID=debian\nVERSION_ID=12", "/etc/debian_version": "12.5\n"}, "12", "12"),
+        ({"/etc/os-release": "ID=ubuntu\nVERSION_ID=24.04\nUBUNTU_CODENAME=noble"}, "24.04", "24.04"),
+        (
+            {"/etc/os-release": "ID=linuxmint\nID_LIKE=ubuntu\nVERSION_ID=21\nUBUNTU_CODENAME=jammy"},
+            "21",
+            "22.04",
+        ),
+        ({"/etc/os-release": "ID=pop\nID_LIKE='ubuntu debian'\nVERSION_ID=22.04"}, "22.04", "22.04"),
+        ({"/etc/os-release": "ID=zorin\nID_LIKE=ubuntu\nVERSION_ID=99\nUBUNTU_CODENAME=zany"}, "99", ""),
+        (
+            {"/etc/os-release": "ID=linuxmint\nID_LIKE=debian\nVERSION_ID=6\nDEBIAN_CODENAME=bookworm"},
+            "6",
+            "12",
+        ),
+        ({"/etc/os-release": "ID=devuan\nVERSION_ID=5", "/etc/debian_version": "12.4\n"}, "5", "12.4"),
+        (
+            {"/etc/os-release": "ID=pureos\nVERSION_ID=10", "/etc/debian_version": "bullseye/sid\n"},
+            "10",
+            "11",
+        ),
+        (
+            {"/etc/os-release": "ID=kali\nVERSION_ID=2024.1", "/etc/debian_version": "kali-rolling\n"},
+            "2024.1",
+            "",
+        ),
+        ({"/etc/os-release": "ID=alinux\nID_LIKE=rhel\nVERSION_ID=3\nPLATFORM_ID=platform:al8"}, "3", "8"),
+        ({"/etc/os-release": "ID=rhel\nVERSION_ID=8.10\nPLATFORM_ID=platform:el8"}, "8.10", "8.10"),
+        ({"/etc/os-release": "ID=newclone\nID_LIKE=rhel\nVERSION_ID=3"}, "3", "3"),
+        (
+            {"/etc/os-release": "ID=nobara\nID_LIKE=fedora\nVERSION_ID=41\nPLATFORM_ID=platform:f41"},
+            "41",
+            "41",
+        ),
+    ],
+)
+def test_the_version_of_what_a_derivative_is_made_from(
+    files: dict[str, str], version: str, release: str
+) -> None:
+    distro = read_distro(FakeTree(files))
+    assert (distro.version, distro.release) == (version, release)
 
 
 def test_a_missing_pretty_name_is_made() -> None:

@@ -20,7 +20,7 @@ from tests.packaging.rpms import Rpm
 COUNT = 8
 #: For each package, the numbers of those that it needs, in alternatives.
 GRAPH = st.lists(
-    st.lists(st.lists(st.integers(0, COUNT - 1), min_size=1, max_size=2), max_size=2),
+    st.lists(st.lists(st.integers(0, COUNT - 1), min_size=1, max_size=2, unique=True), max_size=2),
     min_size=COUNT,
     max_size=COUNT,
 )

@@ -225,7 +225,10 @@ def test_boolean_dependencies_are_met_as_rpm_says(
     argv = ("rpm", "-qp", "--qf", "[%{REQUIRENAME}\n]", asker_file)
     texts = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.splitlines()
     unmet = {text for text, need in zip(texts, found.needs, strict=True) if not world.holds(need)}
-    assert unmet == {line.partition(" is needed by ")[0] for line in complaints}
+    for text in unmet ^ {line.partition(" is needed by ")[0] for line in complaints}:
+        # rpm keeps answers while it looks at one package, and was seen to mix up those of many conditions.
+        (alone,) = rpms.build(scratch, [Rpm("alone", lines=(f"Requires: {text}",))])
+        assert bool(rpms.refused(scratch / "root", [alone])) is (text in unmet), text
 
 
 def test_conditions() -> None:

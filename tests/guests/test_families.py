@@ -1,0 +1,171 @@
+"""One disk a family: the profile that `auto` takes, one launch, and a guest that boots with what Azure needs.
+
+What the result holds is asked of the running guest: opening it in an appliance as well would cost a launch more. Each
+disk is a group of its own; the disks are small, and their images get their drivers appended.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.boot import Boot
+from tests.guests import checks
+from tests.guests.workshop import Applied, applied, imgfix, made
+
+DRIVERS = ("hv_vmbus", "hv_storvsc", "hv_netvsc")
+COMMON = ("console=ttyS0", "earlyprintk=ttyS0", "net.ifnames=0")
+GONE = ("quiet", "splash", "rhgb", "splash=silent", "crashkernel=auto")
+
+# A DHCP server and nothing else behind it: the guest's first NIC, as on Azure.
+NIC = ("-netdev", "user,id=net,restrict=on", "-device", "virtio-net-pci,netdev=net,mac=00:0d:3a:11:22:33")
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A disk, the profile that is to be chosen for it, and what is particular to its result."""
+
+    disk: str
+    profile: str
+    settings: tuple[str, ...] = ()
+    wanted: tuple[str, ...] = COMMON
+    unwanted: tuple[str, ...] = (*GONE, "rootdelay=300")
+    # Listed by the guest's own tool from its initramfs images.
+    lister: str = "lsinitramfs /boot/initrd.img-$(uname -r)"
+    units: tuple[str, ...] = ("ssh", "walinuxagent", "serial-getty@ttyS0")
+    # Shell commands of the running guest, each of which must succeed.
+    holds: tuple[str, ...] = ()
+    nic: tuple[str, ...] = ()
+
+
+_DRACUT = ("rootdelay=300", *COMMON)
+
+FAMILIES = {
+    family.disk: family
+    for family in (
+        # Its old partition table has swap on a logical partition.
+        Family(
+            "debian11",
+            "debian",
+            ("mode=specialized",),
+            holds=(
+                "test -e /etc/cloud/cloud-init.disabled",
+                "grep -qx RESUME=none /etc/initramfs-tools/conf.d/resume",
+                "! lsblk -no FSTYPE | grep -q swap",
+                "grep -q HISTORY-OF-TESTER ~/.bash_history",
+            ),
+            nic=NIC,
+        ),
+        # The initramfs has the drivers and stays as it is. The agent provisions: cloud-init 25 waits 20 minutes for
+        # a DHCP server where there is no NIC.
+        Family(
+            "debian13",
+            "debian",
+            ("provisioning.agent=waagent",),
+            holds=(
+                "test ! -e /boot/initrd.img-$(uname -r).bak",
+                "sudo grep -qx Provisioning.Agent=waagent /etc/waagent.conf",
+                "test ! -e /swapfile",
+            ),
+        ),
+        Family(
+            "ubuntu",
+            "ubuntu",
+            holds=(
+                "test -e /var/lib/snapd/seed/seed.yaml",
+                "test -e /etc/cloud/cloud.cfg.d/curtin-preserve-sources.cfg",
+                "test ! -e /etc/cloud/ds-identify.cfg",
+                "test ! -e /etc/cloud/cloud-init.disabled",
+                "test ! -e /etc/cloud/cloud.cfg.d/99-installer.cfg",
+                "test ! -e /var/log/installer",
+                "test ! -e /swap.img",
+                "systemctl is-enabled cloud-init-local cloud-final",
+            ),
+        ),
+        Family(
+            "el8",
+            "rhel",
+            wanted=(*_DRACUT, "rd.lvm.lv=rhel/root"),
+            unwanted=(*GONE, "rd.lvm.lv=rhel/swap"),
+            lister="sudo lsinitrd /boot/initramfs-$(uname -r).img",
+            units=("sshd", "waagent", "serial-getty@ttyS0", "cloud-init-local"),
+            holds=(
+                "sudo grep -q '^kernelopts=.*rootdelay=300' /boot/grub2/grubenv",
+                "sudo grep -q '^options $kernelopts $tuned_params$' /boot/loader/entries/*.conf",
+                "! sudo lvs --noheadings | grep -q swap",
+            ),
+        ),
+        Family(
+            "suse",
+            "sles",
+            ("mode=specialized",),
+            wanted=_DRACUT,
+            unwanted=GONE,
+            lister="sudo lsinitrd /boot/initrd-$(uname -r)",
+            units=("sshd", "waagent", "serial-getty@ttyS0"),
+            holds=(
+                "findmnt -no FSTYPE / | grep -qx btrfs",
+                "findmnt -no OPTIONS / | grep -q 'subvol=/@/.snapshots/1/snapshot'",
+                # The read-only snapshot is as it was.
+                "grep -q quiet /.snapshots/2/snapshot/etc/default/grub",
+                "! lsblk -no FSTYPE | grep -q swap",
+            ),
+            nic=NIC,
+        ),
+    )
+}
+
+#: One that plans with an initramfs image left alone, one with one that was changed.
+TWICE = ("debian13", "ubuntu")
+
+
+def _disks(names: tuple[str, ...] = tuple(FAMILIES)) -> list[object]:
+    marks = {name: (pytest.mark.appliance, pytest.mark.xdist_group(name)) for name in names}
+    return [pytest.param(FAMILIES[name], id=name, marks=marks[name]) for name in names]
+
+
+def _applied(shared: Path, family: Family) -> Applied:
+    return applied(shared, family.disk, "auto", *family.settings)
+
+
+@pytest.mark.parametrize("family", _disks())
+def test_auto_takes_the_profile_and_one_launch_does_it_all(shared: Path, family: Family) -> None:
+    done = _applied(shared, family)
+    assert f"profile {family.profile}\n" in done.run.stderr
+    assert done.run.launches == 1
+    checks.source_is_untouched(done)
+    checks.is_a_fixed_vhd_of_whole_mib(done.vhd)
+
+
+@pytest.mark.parametrize("family", _disks())
+def test_it_boots_and_holds_what_was_planned(shared: Path, family: Family) -> None:
+    with Boot(_applied(shared, family).vhd, extra=family.nic) as vm:
+        failed = checks.boots(vm, list(family.wanted), list(family.unwanted))
+        print(f"systemctl --failed: {failed}")
+        for unit in family.units:
+            assert vm.run(f"systemctl is-enabled {unit}.service").output.strip() == "enabled", unit
+        for command in family.holds:
+            vm.check(command)
+        if family.nic:
+            assert "10.0.2." in vm.check("ip -4 -brief address show eth0")
+        listed = vm.check(f"{family.lister} | grep -o 'hv_[a-z]*\\.ko'", timeout=600)
+        assert {f"{driver}.ko" for driver in DRIVERS} <= set(listed.split())
+        vm.poweroff()
+
+
+@pytest.mark.parametrize("family", _disks(TWICE))
+def test_twice_is_once(shared: Path, tmp_path: Path, family: Family) -> None:
+    checks.twice_is_once(_applied(shared, family), "auto", tmp_path, *family.settings)
+
+
+@pytest.mark.appliance
+@pytest.mark.xdist_group("el8")
+def test_a_profile_for_another_family_is_refused_with_both_names(shared: Path, tmp_path: Path) -> None:
+    run = imgfix("apply", "ubuntu", made(shared, "el8"), "-o", tmp_path / "no.vhd", folder=tmp_path)
+    assert run.status == 3
+    assert (
+        "profile ubuntu is for the ubuntu family; this guest is Red Hat Enterprise Linux 8.10" in run.stderr
+    )
+    assert not (tmp_path / "no.vhd").exists()
