@@ -13,9 +13,6 @@ from tests.guests.workshop import Applied, Run, imgfix, sha256
 
 MIB = 1 << 20
 
-#: A network card for Boot's `extra`: QEMU's own DHCP server answers, and nothing behind it can be reached.
-NIC = ("-nic", "user,model=virtio-net-pci,restrict=on")
-
 
 def source_is_untouched(done: Applied) -> None:
     """The source has the bytes it had."""
@@ -154,12 +151,12 @@ def no_swap_is_left(handle: Any) -> None:
     assert not handle.exists("/swapfile")
 
 
-def has_an_address_by_dhcp(vm: Any) -> None:
+def _has_an_address_by_dhcp(vm: Any) -> None:
     """The first NIC, eth0, has the address that QEMU's DHCP server gives, and the guest no other card."""
     found = vm.check(
         "for i in $(seq 60); do ip -4 -o addr show dev eth0 | grep inet && break; sleep 2; done; ls /sys/class/net"
     )
-    assert " 10.0.2.15/24 " in found, found
+    assert f" {ADDRESS}/24 " in found, found
     assert " dynamic " in found, found
     assert set(found.split("\n", 1)[1].split()) == {"eth0", "lo"}, found
 
@@ -174,6 +171,5 @@ def boots(vm: Any, wanted: list[str], unwanted: list[str]) -> str:
     assert set(wanted) <= set(arguments), arguments
     assert not [a for a in arguments if a in unwanted or a.startswith("resume=")], arguments
     assert vm.check("cat /proc/swaps | tail -n +2 | wc -l").strip() == "0"
-    lease = "for i in $(seq 60); do ip -4 -o address show dev eth0 | grep inet && break; sleep 1; done"
-    assert ADDRESS in vm.check(lease)
+    _has_an_address_by_dhcp(vm)
     return str(vm.check("systemctl --failed --no-legend --plain | cat"))
