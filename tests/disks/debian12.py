@@ -1,6 +1,7 @@
 """Debian 12 as its installer leaves it: GPT, BIOS and UEFI, initramfs-tools, ifupdown; no agents, no sshd.
 
-The size is no whole number of MiB. fstab names the disk /dev/vda: as built it boots on virtio-blk only.
+The size is no whole number of MiB. fstab names the disk /dev/vda: as built it boots on virtio-blk only, and by UEFI
+only where there is a boot entry for its shim. Somebody has hardened it after a checklist: no UDF, no Hyper-V network.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ SYSTEM = Bootstrap(
     suite="bookworm",
     include=(
         *("linux-image-cloud-amd64", "initramfs-tools", "zstd", "grub-pc", "grub-efi-amd64-bin"),
+        *("grub-efi-amd64-signed", "shim-signed", "shim-helpers-amd64-signed"),
         *(
             "systemd-sysv",
             "systemd-timesyncd",
@@ -128,13 +130,15 @@ def install_loader(shop: Workshop) -> None:
         g.mkswap_file("/swapfile")
         say("installing grub for BIOS and UEFI")
         g.command(["grub-install", "--target=i386-pc", "/dev/sda"])
+        # As on a machine that keeps boot entries: shim and the signed GRUB, and nothing at the removable path.
         efi = ["grub-install", "--target=x86_64-efi", "--efi-directory=/boot/efi", "--no-nvram"]
-        # No NVRAM entry travels with a disk: the removable path as well.
-        g.command([*efi, "--bootloader-id=debian", "--no-uefi-secure-boot", "--force-extra-removable"])
+        g.command([*efi, "--bootloader-id=debian"])
         g.command(["update-grub"])
         g.write("/boot/grub/device.map", b"(hd0)\t/dev/vda\n")
-        for path in ("/boot/efi/EFI/debian/grubx64.efi", "/boot/efi/EFI/BOOT/BOOTX64.EFI"):
-            if not g.is_file(path):
-                raise DiskError(f"grub-install left no {path}")
+        for name in ("shimx64.efi", "grubx64.efi", "mmx64.efi", "grub.cfg"):
+            if not g.is_file(f"/boot/efi/EFI/debian/{name}"):
+                raise DiskError(f"grub-install left no EFI/debian/{name}")
+        if g.exists("/boot/efi/EFI/BOOT"):
+            raise DiskError("grub-install made EFI/BOOT")
         if f"root=UUID={ROOT_UUID}" not in g.cat("/boot/grub/grub.cfg"):
             raise DiskError("grub.cfg does not name the root by UUID")

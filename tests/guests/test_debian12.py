@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from imgfix.facts.efi import EfiProgram, Kind, read_program
 from imgfix.textedit import grubcfg
 from tests.guests import checks
 from tests.guests.result import shell
@@ -42,6 +43,31 @@ def test_lsinitramfs_finds_the_drivers_in_every_image(debian12_opened: Any) -> N
         found = shell(debian12_opened, f"lsinitramfs {image} | grep -o 'hv_[a-z]*\\.ko'")
         assert {f"{driver}.ko" for driver in DRIVERS} <= set(found.split()), image
         assert f"{image}.bak" in images
+
+
+def test_the_guests_modprobe_loads_what_azure_needs(debian12_opened: Any) -> None:
+    """By the names that the kernel and udev load them by, in which modprobe heeds what disables a module."""
+    assert "\ninstall cramfs /bin/true\n" in debian12_opened.cat("/etc/modprobe.d/CIS.conf")
+    for release in debian12_opened.ls("/lib/modules"):
+        alias = shell(debian12_opened, f"grep ' hv_netvsc$' /lib/modules/{release}/modules.alias").split()[1]
+        for name, module in (("fs-udf", "udf"), ("fs-vfat", "vfat"), (alias, "hv_netvsc")):
+            found = shell(debian12_opened, f"modprobe -S {release} -n -v {name}")
+            assert f"/{module}.ko" in found, (release, name, found)
+
+
+def test_shim_is_at_the_path_that_uefi_starts(debian12_opened: Any) -> None:
+    """Debian's own signed programs, which read_program tells apart, and what they start beside them."""
+    pairs = {"BOOTX64.EFI": "shimx64.efi", "grubx64.efi": "grubx64.efi", "mmx64.efi": "mmx64.efi"}
+    folder = "/boot/efi/EFI"
+    for copy, original in pairs.items():
+        assert debian12_opened.checksum("sha256", f"{folder}/BOOT/{copy}") == debian12_opened.checksum(
+            "sha256", f"{folder}/debian/{original}"
+        )
+    shim = read_program(debian12_opened.read_file(f"{folder}/BOOT/BOOTX64.EFI"))
+    assert shim == EfiProgram(Kind.SHIM, "x64", True, stage="grubx64.efi", fallback="fbx64.efi")
+    grub = read_program(debian12_opened.read_file(f"{folder}/BOOT/grubx64.efi"))
+    assert grub == EfiProgram(Kind.GRUB, "x64", True, prefix="/EFI/debian", beside=True)
+    assert debian12_opened.is_file(f"{folder}/debian/grub.cfg")
 
 
 def test_packages_are_installed_and_their_units_enabled(debian12_opened: Any) -> None:

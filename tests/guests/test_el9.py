@@ -100,5 +100,9 @@ def test_it_is_generalized_and_has_no_swap(el9_opened: Any) -> None:
     assert not el9_opened.exists("/etc/lvm/devices/system.devices")
 
 
+def test_lvm_is_advised_against(el9: Applied) -> None:
+    assert "LVM on the OS disk (volume group rhel) works" in " ".join(el9.run.stdout.split())
+
+
 def test_twice_is_once(el9: Applied, tmp_path: Path) -> None:
     checks.twice_is_once(el9, "rhel.yaml", tmp_path)
