@@ -69,7 +69,9 @@ def remove(decision: RemovePackages, guest: Guest, say: Callable[[str], None]) -
     say(f"removing {', '.join(decision.packages)}")
     argv = (*_REMOVE[decision.tool], *decision.packages)
     with _services_held(guest):
-        _Log(guest, "packages cannot be removed:").run(argv, "take them out of packages.purge")
+        _Log(guest, "packages cannot be removed:").run(
+            argv, "take them out of packages.purge; another platform's: --set platforms.action=disable"
+        )
 
 
 def install(

@@ -6,7 +6,7 @@ An entry of a table is overridden by its name in a profile that extends another;
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
@@ -153,7 +153,11 @@ class Product(_Entry):
 class Platforms(_Entry):
     """Software of other hypervisors and clouds, and what only they provide (R9); in both modes."""
 
-    disable: bool = Field(True, description="keep the products below from starting; false: only tell of them")
+    action: Literal["remove", "disable", "tell"] = Field(
+        "remove",
+        description="remove the packages of the products below, if nothing else needs them, and disable what stays; "
+        "disable: keep them from starting; tell: only report",
+    )
     products: dict[str, Product | None] = Field(
         default_factory=dict, description="software of other platforms, by its name; null: leave it alone"
     )

@@ -53,7 +53,7 @@ class Packages:
 
     def plan(self, profile: Profile, facts: Facts, tree: Tree) -> Iterator[Decision]:
         """Yield removals, then one installation, or Noops, or advice where the profile only warns."""
-        purge = purges.read(profile, tree)
+        purge = purges.read(profile, facts, tree)
         yield from purges.decisions(profile, purge)
         missing: list[Want] = []
         for want in profile.packages.wants:

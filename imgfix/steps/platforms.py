@@ -1,6 +1,7 @@
 """Software of other hypervisors and clouds: kept from starting, and told in the report with what stays (R9).
 
 Which there is, the profile says: one row a product. qemu-guest-agent has none: without its device it does not start.
+Packages that can go are gone when this step plans: see purge.
 """
 
 from __future__ import annotations
@@ -40,13 +41,38 @@ class Platforms:
         settings = profile.platforms
         found = False
         for name, product in settings.products.items():
-            if product is not None and (present := _present(product, facts, tree)):
-                found = True
-                yield from _product(tree, name, product, present, disable=settings.disable)
+            if product is None:
+                continue
+            acts = settings.action != "tell" and not product.keep
+            present = _present(product, facts, tree)
+            found = found or bool(present)
+            if acts:
+                yield from _kept_from_acting(tree, product, f"{name}: {product.why}")
+            if present:
+                state = "disabled, not removed" if acts else "left as it is"
+                yield Advice(f"{name} ({', '.join(present)}): {state}; {product.why}")
         if not found:
             yield Noop("no software of another platform")
         yield from _time(tree, settings.time_servers)
         yield from _shares(tree, settings.shares)
+
+
+def unwanted(profile: Profile, facts: Facts) -> tuple[tuple[str, ...], ...]:
+    """Return the installed packages of each product that the profile removes."""
+    if profile.platforms.action != "remove":
+        return ()
+    products = [p for p in profile.platforms.products.values() if p is not None and not p.keep]
+    found = [tuple(p.name for p in facts.packages if _matches(p.name, one.packages)) for one in products]
+    return tuple(names for names in found if names)
+
+
+def _kept_from_acting(tree: Tree, product: Product, reason: str) -> Iterator[Decision]:
+    """Disable what starts it and remove what acts by itself, which agents write and no package manager removes."""
+    for pattern in product.units:
+        yield from _disabled(tree, pattern, reason)
+    for path in (path for pattern in product.remove for path in files.glob(tree, pattern)):
+        if unfollowed(tree, path) is not None:
+            yield Remove(path, reason)
 
 
 def _present(product: Product, facts: Facts, tree: Tree) -> tuple[str, ...]:
@@ -74,20 +100,6 @@ def _disabled(tree: Tree, pattern: str, reason: str) -> Iterator[Decision]:
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
-
-
-def _product(
-    tree: Tree, name: str, product: Product, present: tuple[str, ...], *, disable: bool
-) -> Iterator[Decision]:
-    if disable and not product.keep:
-        reason = f"{name}: {product.why}"
-        for pattern in product.units:
-            yield from _disabled(tree, pattern, reason)
-        for path in (path for pattern in product.remove for path in files.glob(tree, pattern)):
-            if unfollowed(tree, path) is not None:
-                yield Remove(path, reason)
-    state = "disabled, not removed" if disable and not product.keep else "left as it is"
-    yield Advice(f"{name} ({', '.join(present)}): {state}; {product.why}")
 
 
 def _time(tree: Tree, servers: Sequence[str]) -> Iterator[Decision]:
