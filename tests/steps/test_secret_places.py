@@ -24,7 +24,7 @@ _YES = [
     (places.LINE, "# a\n  ssh-ed25519 AAAA\n"),
     (places.REGISTRY, '{"auths":{"x":{"auth":"AAAA"}}}'),
     (places.USER_SETTING, "[client]\npassword=x\n"),
-    (places.USER_SETTING, "//registry.npmjs.org/:_authToken=x\n"),
+    (places.USER_SETTING, "//npm.example.com/:_authToken=x\n"),
     (places.USER_SETTING, "<server><password>x</password></server>"),
     (places.USER_SETTING, 'npmAuthToken: "x"\n'),
     (places.NETWORK, 'network={\n\tssid="x"\n\tpsk="x"\n}\n'),
