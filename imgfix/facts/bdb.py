@@ -33,7 +33,7 @@ def blobs(data: bytes, path: str) -> Iterator[bytes]:
             page = book.page(number)
             if page.type in HASH_TYPES:
                 yield from _values(book, page)
-    except struct.error as error:
+    except (struct.error, IndexError) as error:
         raise GuestError(f"{path}: truncated Berkeley DB ({error})") from error
 
 

@@ -191,6 +191,7 @@ def looping_bdb() -> bytes:
     ("name", "data", "message"),
     [
         ("Packages", b"", "truncated Berkeley DB"),
+        ("Packages", bdb(*BLOBS)[:24], "truncated Berkeley DB"),
         ("Packages", bytes(4096), "no Berkeley DB hash"),
         ("Packages", bdb(*BLOBS)[:-512], "beyond the end"),
         ("Packages", bdb(*BLOBS)[:24] + b"\1" + bdb(*BLOBS)[25:], "encrypted"),

@@ -64,7 +64,10 @@ def _debian_profile() -> str:
     ]
     assert len({*names} & {*WANTED}) == len(WANTED) - 1
     parts = {"packages": {"add": names, "purge": ["nano"]}, "services": whole["services"]}
-    return yaml.safe_dump({**parts, "swap": {"remove": False}, "fstab": {"by_uuid": False}})
+    # Two programs play those of another cloud: nothing needs the first, everything the second.
+    foreign = {"old tools": {"packages": ["less"], "why": "-"}, "needed": {"packages": ["libc6"], "why": "-"}}
+    rest = {"swap": {"remove": False}, "fstab": {"by_uuid": False}, "platforms": {"products": foreign}}
+    return yaml.safe_dump({**parts, **rest})
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +101,10 @@ def test_debian_gets_its_agents_from_a_folder(debian: _Done, debian_opened: Any)
     assert "from the folder, " in debian.run.stderr
     status = shell(debian_opened, "dpkg-query -W -f '${Package} ${db:Status-Status}\\n'")
     assert {*WANTED} <= {line.split()[0] for line in status.splitlines() if line.endswith(" installed")}
-    assert shell(debian_opened, "dpkg --audit; dpkg --verify cloud-init waagent openssh-server").strip() == ""
+    told = shell(debian_opened, "dpkg --audit; dpkg --verify cloud-init waagent openssh-server").split("\n")
+    assert [line for line in told if line and " c /etc/" not in line] == [], (
+        "but for configuration, all is as packed"
+    )
     for unit in (
         "ssh",
         "walinuxagent",
@@ -120,6 +126,14 @@ def test_purged_packages_are_gone(debian_opened: Any) -> None:
     assert not debian_opened.exists("/usr/bin/nano")
     assert not debian_opened.exists("/etc/nanorc")
     assert "no packages found" in shell(debian_opened, "dpkg-query -W nano 2>&1 || true")
+
+
+def test_packages_of_other_platforms_are_gone_unless_something_needs_them(
+    debian: _Done, debian_opened: Any
+) -> None:
+    assert not debian_opened.exists("/usr/bin/less")
+    assert debian_opened.glob_expand("/usr/lib/*/libc.so.6")
+    assert "needed (libc6): disabled, not removed; -" in " ".join(debian.run.stdout.split())
 
 
 def test_rpms_are_installed_from_a_folder(el9_disk: Path, tmp_path: Path) -> None:
