@@ -36,7 +36,8 @@ _TOLD = frozenset(
 _BOILERPLATE = frozenset(
     {("Network", "DHCP"), ("Network", "LinkLocalAddressing"), ("Network", "IPv6AcceptRA")}
 )
-_YES = frozenset({"yes", "true", "on", "1", "y", "t", "both", "v4", "ipv4"})
+_TRUE = frozenset({"yes", "true", "on", "1", "y", "t"})
+_YES = _TRUE | {"both", "v4", "ipv4"}
 _GLOB = frozenset("*?[!")
 
 
@@ -174,7 +175,9 @@ def _network(
         return _with(path, upper, role, entries, below[upper])
     kind = _get(entries, "Match", "Type")
     other = bool(_get(entries, "Match", "Kind")) or (kind not in ("", "ether"))
-    if other or (patterns and all(is_virtual(p) for p in patterns)):
+    # Whoever has networkd leave a card alone, as the file for SR-IOV does, configures none by that.
+    unmanaged = _get(entries, "Link", "Unmanaged").lower() in _TRUE
+    if other or unmanaged or (patterns and all(is_virtual(p) for p in patterns)):
         return Interface(path, name, Role.OTHER)
     pinned = any(e.section == "Match" and e.key in _PINS and _value(e) for e in entries)
     free = not _static(entries) and not _is_port(entries)
