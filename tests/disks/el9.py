@@ -320,17 +320,17 @@ def write_disk(shop: Workshop, root: Root) -> None:
 def make_lvm(
     g: Any, *, root_mib: int = ROOT_MIB, swap_mib: int = SWAP_MIB, swap_uuid: str = SWAP_UUID
 ) -> None:
-    # -Zn -Wn: leave the file system that is there alone.
-    create = "lvm lvcreate -y -Zn -Wn --type linear"
+    # LVM finds only the devices that udev has told it of, and udev may be late. -Zn -Wn: leave the file system that
+    # is there alone.
+    late = "--config devices/obtain_device_list_from_udev=0"
+    create = f"lvm lvcreate {late} -y -Zn -Wn --type linear"
     for line in (
-        "udevadm settle --timeout=60",
-        # LVM finds only the devices that udev has told it of, and udev may be late.
-        "lvm pvcreate -ff -y --config devices/obtain_device_list_from_udev=0 /dev/sda2",
-        "lvm vgcreate rhel /dev/sda2",
+        f"lvm pvcreate {late} -ff -y /dev/sda2",
+        f"lvm vgcreate {late} rhel /dev/sda2",
         f"{create} -n root -L {root_mib}m rhel",
         f"{create} -n swap -L {swap_mib}m rhel",
     ):
-        g.debug("sh", [line])
+        g.debug("sh", [f"for n in 1 2 3; do udevadm settle; {line} && exit; sleep 3; done; exit 1"])
     g.mkswap("/dev/rhel/swap", uuid=swap_uuid)
     g.mount("/dev/rhel/root", "/")
 
