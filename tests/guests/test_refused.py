@@ -80,6 +80,7 @@ def test_a_signal_during_a_rebuild_leaves_nothing(
     el9_disk: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
     argv = (sys.executable, "-m", "imgfix", "apply", "rhel", str(el9_disk), "-o", str(tmp_path / "o.vhd"))
+    argv += ("--set", "initramfs.method=rebuild")
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path / "tmp")}
     (tmp_path / "tmp").mkdir()
     with subprocess.Popen(argv, env=environment, stderr=subprocess.PIPE, text=True) as process:
