@@ -79,8 +79,16 @@ def test_a_profile_for_another_family_is_refused_with_both_names(el9_disk: Path,
 def test_a_signal_during_a_rebuild_leaves_nothing(
     el9_disk: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
-    argv = (sys.executable, "-m", "imgfix", "apply", "rhel", str(el9_disk), "-o", str(tmp_path / "o.vhd"))
-    argv += ("--set", "initramfs.method=rebuild")
+    command = (
+        "apply",
+        "rhel",
+        str(el9_disk),
+        "-o",
+        str(tmp_path / "o.vhd"),
+        "--set",
+        "initramfs.method=rebuild",
+    )
+    argv = (sys.executable, "-m", "imgfix", *command)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path / "tmp")}
     (tmp_path / "tmp").mkdir()
     with subprocess.Popen(argv, env=environment, stderr=subprocess.PIPE, text=True) as process:
