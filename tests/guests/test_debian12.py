@@ -51,7 +51,7 @@ def test_the_guests_modprobe_loads_what_azure_needs(debian12_opened: Any) -> Non
     for release in debian12_opened.ls("/lib/modules"):
         alias = shell(debian12_opened, f"grep ' hv_netvsc$' /lib/modules/{release}/modules.alias").split()[1]
         for name, module in (("fs-udf", "udf"), ("fs-vfat", "vfat"), (alias, "hv_netvsc")):
-            found = shell(debian12_opened, f"modprobe -S {release} -n -v {name}")
+            found = shell(debian12_opened, f"modprobe -S {release} -D {name}")
             assert f"/{module}.ko" in found, (release, name, found)
 
 
