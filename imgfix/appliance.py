@@ -113,7 +113,7 @@ class Appliance:
         Returns its exit status, and stdout and stderr together. Raises GuestfsError where it cannot be run at all.
         """
         try:
-            answer = str(self.call("debug", "sh", [f"(\n{script}\n) 2>&1; echo; echo status=$?"]))
+            answer = str(self.call("debug", "sh", [f"(\n{script}\n) 2>&1; status=$?; echo; echo status=$status"]))
         except UnicodeDecodeError as error:
             answer = bytes(error.object).decode("utf-8", "replace")
         output, _, status = answer.rstrip().rpartition("\nstatus=")
