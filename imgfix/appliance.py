@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import shutil
 import signal
 import tempfile
@@ -40,6 +41,13 @@ ImageFormat = Literal["raw", "qcow2"]
 #: An array started for reading only keeps its superblock as it is until something is written to it
 #: (https://man7.org/linux/man-pages/man4/md.4.html, md_mod.start_ro).
 _KERNEL_ARGUMENTS = "md_mod.start_ro=1"
+
+#: The disk's name in libguestfs' calls. The appliance's kernel probes its disks side by side, so that it may call this
+#: one /dev/sdb and its own root /dev/sda: libguestfs translates what its calls are given, and no script
+#: (https://libguestfs.org/guestfs.3.html#block-device-naming). There the disk is known by its label.
+DISK = "/dev/sda"
+LABEL = "guest"
+_NAMES = re.compile(r"/dev/sd[a-z]+")
 
 #: libguestfs' name of the user-mode network in the direct backend (lib/launch-direct.c).
 _NETDEV = "usernet"
@@ -78,6 +86,7 @@ class Appliance:
         self._folder = folder
         self._interrupts = interrupts
         self.verdict = verdict
+        self._disk = ""
         self._stack = ExitStack()
         self._stack.callback(shutil.rmtree, folder, ignore_errors=True)
         self._stack.callback(handle.close)
@@ -110,14 +119,24 @@ class Appliance:
     def shell(self, script: str) -> tuple[int, str]:
         """Run `script` with the appliance's own shell and tools, not the guest's.
 
-        Returns its exit status, and stdout and stderr together. Raises GuestfsError where it cannot be run at all.
+        Returns its exit status, and stdout and stderr together; the disk is /dev/sda in both. Raises GuestfsError
+        where it cannot be run at all.
         """
+        whole = f"(\n{self._renamed(script)}\n) 2>&1; status=$?; echo; echo status=$status"
         try:
-            answer = str(self.call("debug", "sh", [f"(\n{script}\n) 2>&1; status=$?; echo; echo status=$status"]))
+            answer = str(self.call("debug", "sh", [whole]))
         except UnicodeDecodeError as error:
             answer = bytes(error.object).decode("utf-8", "replace")
         output, _, status = answer.rstrip().rpartition("\nstatus=")
-        return int(status), output.strip("\n")
+        return int(status), self._renamed(output.strip("\n"))
+
+    def _renamed(self, text: str) -> str:
+        """Exchange the names that libguestfs and the appliance's kernel have for the disk."""
+        if not _NAMES.search(text):
+            return text
+        self._disk = self._disk or kernel_name(self._handle)
+        other = {DISK: self._disk, self._disk: DISK}
+        return _NAMES.sub(lambda found: other.get(found[0], found[0]), text)
 
     def cut_network(self) -> None:
         """Unplug the network for the rest of this launch; guest code cannot plug it in again."""
@@ -206,6 +225,7 @@ def _launch_once(drive: _Drive | None, network: bool, interrupts: Interrupts, ve
                 readonly=not drive.writable,
                 cachemode="unsafe",
                 discard="besteffort",
+                label=LABEL,
             )
         watchdog.start()
         handle.launch()
@@ -223,6 +243,16 @@ def _launch_once(drive: _Drive | None, network: bool, interrupts: Interrupts, ve
     finally:
         launched.set()
     return appliance
+
+
+def kernel_name(handle: Any, label: str = LABEL) -> str:
+    """Return what the kernel of a launched appliance calls the drive that was added with `label`: /dev/sdb, say."""
+    name = str(handle.debug("sh", [f"readlink -e /dev/disk/guestfs/{label}"])).strip()
+    if not _NAMES.fullmatch(name):
+        raise GuestfsError(
+            "debug", f"the disk has no name in the appliance: /dev/disk/guestfs/{label} is {name!r}"
+        )
+    return name
 
 
 def _watch(folder: Path, timeout: float, launched: threading.Event) -> None:

@@ -295,8 +295,8 @@ class Guest:
 
     def _appliance_shell(self, script: str) -> None:
         """Run a command of the appliance, not of the guest; raises GuestfsError where it fails."""
-        output = str(self._appliance.call("debug", "sh", [f"{script} 2>&1; echo status=$?"])).strip()
-        if not output.endswith("status=0"):
+        status, output = self._appliance.shell(script)
+        if status:
             raise GuestfsError("debug", output)
 
     def _decoded(self, verb: str, *args: object) -> str:

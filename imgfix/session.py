@@ -10,7 +10,7 @@ from types import TracebackType
 
 from imgfix import appliance as appliances
 from imgfix.accel import Accelerator
-from imgfix.appliance import Appliance, GuestfsError, ImageFormat
+from imgfix.appliance import DISK, Appliance, GuestfsError, ImageFormat
 from imgfix.change import RemoveSwapDevice
 from imgfix.disk.partition import PartitionTable
 from imgfix.errors import ApplyError, ImageError, ImgfixError
@@ -22,7 +22,6 @@ from imgfix.interrupt import Interrupts
 from imgfix.keys import Key
 from imgfix.mounting import mount_guest
 from imgfix.volumes import fsck
-from imgfix.volumes.scan import DISK
 
 #: More partitions than this an MBR holds only as logical ones.
 _MBR_PRIMARIES = 4

@@ -8,13 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from imgfix.appliance import Appliance, GuestfsError
+from imgfix.appliance import DISK, Appliance, GuestfsError
 from imgfix.disk.partition import Partition, PartitionTable
 from imgfix.facts.model import Encrypted, Filesystem, LogicalVolume, Storage, Verdict
 from imgfix.volumes import raid
-
-#: The disk's name in the appliance: it is the only one there besides the appliance's own.
-DISK = "/dev/sda"
 
 LUKS = "crypto_LUKS"
 _MEMBERS = frozenset({"LVM2_member", "linux_raid_member"})

@@ -129,7 +129,7 @@ def install_loader(shop: Workshop) -> None:
         g.chmod(0o600, "/swapfile")
         g.mkswap_file("/swapfile")
         say("installing grub for BIOS and UEFI")
-        g.command(["grub-install", "--target=i386-pc", "/dev/sda"])
+        g.command(["grub-install", "--target=i386-pc", image.renamed(g, "/dev/sda")])
         # As on a machine that keeps boot entries: shim and the signed GRUB, and nothing at the removable path.
         efi = ["grub-install", "--target=x86_64-efi", "--efi-directory=/boot/efi", "--no-nvram"]
         g.command([*efi, "--bootloader-id=debian"])

@@ -182,7 +182,7 @@ def install_loader(g: Any) -> None:
             "xfs",
         ]
     )
-    g.command(["grub-bios-setup", "-d", "/boot/grub2/i386-pc", "/dev/sda"])
+    g.command(["grub-bios-setup", "-d", "/boot/grub2/i386-pc", image.renamed(g, "/dev/sda")])
     g.command(["grub2-mkconfig", "-o", "/boot/grub2/grub.cfg"])
     if "resume=/dev/mapper/rhel-swap" not in g.cat("/boot/grub2/grubenv"):
         raise DiskError("grub2-mkconfig left no kernelopts in grubenv")

@@ -95,6 +95,7 @@ INSTALLED = (
     Package("hypervvssd", "0-0.42.20190303git.el9", ("/usr/sbin/hypervvssd",)),
     Package("hypervfcopyd", "0-0.42.20190303git.el9", ("/usr/sbin/hypervfcopyd",)),
     Package("openssh-server", "8.7p1-38.el9.alma.2", ("/usr/sbin/sshd", "/etc/ssh/sshd_config")),
+    Package("bash", "5.1.8-9.el9", ("/usr/bin/bash", "/usr/bin/sh")),
     Package("python3", "3.9.18-3.el9", ("/usr/bin/python3",)),
     Package("dracut", "057-53.git20240104.el9", ("/usr/bin/dracut",)),
     Package("grub2-common", "1:2.06-77.el9.alma.1"),
@@ -324,20 +325,20 @@ def make_lvm(
     # is there alone.
     late = "--config devices/obtain_device_list_from_udev=0"
     create = f"lvm lvcreate {late} -y -Zn -Wn --type linear"
-    for line in (
+    image.shell(
+        g,
         f"lvm pvcreate {late} -ff -y /dev/sda2",
         f"lvm vgcreate {late} rhel /dev/sda2",
         f"{create} -n root -L {root_mib}m rhel",
         f"{create} -n swap -L {swap_mib}m rhel",
-    ):
-        g.debug("sh", [f"for n in 1 2 3; do udevadm settle; {line} && exit; sleep 3; done; exit 1"])
+    )
     g.mkswap("/dev/rhel/swap", uuid=swap_uuid)
     g.mount("/dev/rhel/root", "/")
 
 
 def fill_boot(g: Any, tar: Path, *, uuid: str = BOOT_UUID) -> None:
     """XFS by the guest's own mkfs: a newer one on the host may use features its GRUB cannot read."""
-    g.command(["mkfs.xfs", "-q", "-f", "-m", f"uuid={uuid}", "/dev/sda1"])
+    g.command(["mkfs.xfs", "-q", "-f", "-m", f"uuid={uuid}", image.renamed(g, "/dev/sda1")])
     g.mount("/dev/sda1", "/boot")
     g.tar_in(str(tar), "/boot")
 
@@ -348,7 +349,7 @@ def install_loader(g: Any) -> None:
     core = "/boot/grub2/i386-pc/core.img"
     modules = ["biosdisk", "part_msdos", "xfs"]
     g.command(["grub-mkimage", "-O", "i386-pc", "-p", "(,msdos1)/grub2", "-o", core, *modules])
-    g.command(["grub-bios-setup", "-d", "/boot/grub2/i386-pc", "/dev/sda"])
+    g.command(["grub-bios-setup", "-d", "/boot/grub2/i386-pc", image.renamed(g, "/dev/sda")])
     g.command(["grub2-mkconfig", "-o", "/boot/grub2/grub.cfg"])
     menu = g.cat("/boot/grub2/grub.cfg")
     if menu.count("source /loader/entries/") != len(g.glob_expand("/boot/loader/entries/*.conf")):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imgfix.appliance import EMULATED_APPEND
+from imgfix.appliance import DISK, EMULATED_APPEND, LABEL, kernel_name
 
 from .host import DiskError, kvm_works, run, say
 
@@ -117,21 +117,27 @@ def crashing(disk: Path) -> Iterator[Any]:
     g = guestfs.GuestFS(python_return_dict=True)
     try:
         g.set_memsize(1024)
+        g.set_autosync(False)  # close() would unmount
         if not kvm_works():
             g.set_backend_settings(["force_tcg"])
             g.set_append(EMULATED_APPEND)
-        g.add_drive_opts(str(disk), format="raw", cachemode="unsafe")
+        g.add_drive_opts(str(disk), format="raw", cachemode="unsafe", label=LABEL)
         g.launch()
         yield g
     finally:
         g.close()
 
 
+def renamed(g: Any, text: str) -> str:
+    """Replace /dev/sda, as libguestfs calls the disk, by what it is called in this launch: see imgfix.appliance."""
+    return text.replace(DISK, kernel_name(g))
+
+
 def shell(g: Any, *lines: str) -> str:
     """Run lines with the appliance's own shell; the first that fails ends it."""
     # udev makes the names of new devices when it gets round to it.
     script = "\n".join(("set -e", *lines, "udevadm settle --timeout=60"))
-    answer = str(g.debug("sh", [f"( {script}\n) 2>&1; echo status=$?"]))
+    answer = str(g.debug("sh", [f"( {renamed(g, script)}\n) 2>&1; echo status=$?"]))
     output, _, status = answer.strip().rpartition("status=")
     if status != "0":
         raise DiskError(f"in the appliance:\n{output}")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.boot import ADDRESS
+from tests.disks import image
 from tests.guests.result import shell
 from tests.guests.workshop import Applied, Run, imgfix, sha256
 
@@ -55,7 +56,10 @@ def file_systems_are_clean(handle: Any, devices: dict[str, str]) -> None:
     outputs = [
         str(
             handle.debug(
-                "sh", [f"udevadm settle --timeout=60; sleep 2; {argv} {device} 2>&1; echo status=$?"]
+                "sh",
+                [
+                    f"udevadm settle --timeout=60; sleep 2; {argv} {image.renamed(handle, device)} 2>&1; echo status=$?"
+                ],
             )
         )
         for device, argv in devices.items()

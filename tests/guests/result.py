@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from imgfix import accel
-from imgfix.appliance import EMULATED_APPEND
+from imgfix.appliance import EMULATED_APPEND, LABEL
 
 
 @contextmanager
@@ -27,7 +27,7 @@ def opened(vhd: Path, folder: Path) -> Iterator[Any]:
             handle.set_backend_settings(["force_tcg"])
             handle.set_append(EMULATED_APPEND)
         handle.set_memsize(1024)
-        handle.add_drive_opts(str(overlay), format="qcow2")
+        handle.add_drive_opts(str(overlay), format="qcow2", label=LABEL)
         handle.launch()
         (root,) = handle.inspect_os()
         mounts = handle.inspect_get_mountpoints(root)

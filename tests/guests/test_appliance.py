@@ -68,6 +68,33 @@ def test_the_network_is_off_unless_asked_for_and_can_be_cut(blank: Path, port: i
         assert not reaches(running, port)
 
 
+class _Swapped:
+    """A libguestfs handle in whose launch the appliance's own root came up as the first disk."""
+
+    def debug(self, _: str, words: list[str]) -> str:
+        if words[0].startswith("readlink"):
+            assert words == [f"readlink -e /dev/disk/guestfs/{appliance.LABEL}"]
+            return "/dev/sdb\n"
+        assert "e2fsck /dev/sdb3 /dev/sda1 /dev/sdc" in words[0]
+        return "/dev/sdb3: clean, /dev/sda1 in use\n\nstatus=8"
+
+    def close(self) -> None:
+        pass
+
+
+def test_scripts_name_the_disk_as_libguestfs_does_whatever_the_kernel_calls_it(tmp_path: Path) -> None:
+    verdict = Verdict(Accelerator.TCG, "")
+    with appliance.Appliance(_Swapped(), tmp_path / "files", Interrupts(), verdict) as running:
+        status, output = running.shell("e2fsck /dev/sda3 /dev/sdb1 /dev/sdc")
+    assert (status, output) == (8, "/dev/sda3: clean, /dev/sdb1 in use")
+
+
+def test_the_disk_and_no_other_is_seen_by_scripts(blank: Path) -> None:
+    with appliance.launch(blank, writable=True, network=False, interrupts=Interrupts()) as running:
+        assert running.shell("blockdev --getsize64 /dev/sda") == (0, str(blank.stat().st_size))
+        assert running.shell("exit 7") == (7, "")
+
+
 def test_a_killed_qemu_is_told_and_leaves_no_files(
     blank: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
