@@ -47,7 +47,7 @@ def mount_guest(
     opener = luks.Opener(appliance, table, keys)
     storage = opener.open_all()
     root = find_root(appliance, guest, storage)
-    replayed = {root.mount.device} if root.mount.read_only(appliance) else set()
+    root.mount.read_only(appliance)
     guest.forget()
     if names := luks.wanted_names(guest, storage):
         appliance.call("umount_all")
@@ -56,12 +56,16 @@ def mount_guest(
         root.mount.read_only(appliance)
         guest.forget()
     storage = replace(storage, sealed=root.sealed, arrays=_named(guest, storage.arrays))
-    return _Mounter(appliance, guest, storage, replayed).mount(root.mount)
+    return _Mounter(appliance, guest, storage, set(root.replayed)).mount(root.mount)
 
 
 def _moved(root: Root, names: Mapping[str, str]) -> Root:
     device = root.mount.device
-    return replace(root, mount=replace(root.mount, device=names.get(device, device)))
+    return replace(
+        root,
+        mount=replace(root.mount, device=names.get(device, device)),
+        replayed=frozenset(names.get(replayed, replayed) for replayed in root.replayed),
+    )
 
 
 def _named(guest: Guest, arrays: tuple[Array, ...]) -> tuple[Array, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from imgfix.appliance import Appliance, GuestfsError
 from imgfix.errors import GuestError, ImageError
@@ -20,23 +20,28 @@ _TYPES = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs"})
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """A root found: `name` is its distribution, `where` its device and subvolume, for messages."""
+    """A root found: `name` is its distribution, `where` its device and subvolume, for messages.
+
+    `replayed` are the devices, of all that were looked into, whose journals were replayed for it.
+    """
 
     mount: Mount
     name: str
     where: str
     sealed: bool = False
+    replayed: frozenset[str] = frozenset()
 
 
 def find_root(appliance: Appliance, guest: Guest, storage: Storage) -> Root:
     """Look into each file system for a Linux installation; raises ImageError unless there is exactly one."""
     found: list[Root] = []
     failures: list[str] = []
+    replayed: set[str] = set()
     for filesystem in storage.filesystems:
         if filesystem.fstype not in _TYPES:
             continue
         try:
-            found += _roots(appliance, guest, filesystem)
+            found += _roots(appliance, guest, filesystem, replayed)
         except (ImageError, GuestfsError) as error:
             failures.append(str(error))  # a data volume beside a sound root may be anything
         appliance.call("umount_all")
@@ -53,12 +58,13 @@ def find_root(appliance: Appliance, guest: Guest, storage: Storage) -> Root:
         raise ImageError(
             f"no Linux installation found; file systems on the disk: {seen}{told}", hint=_why_none(storage)
         )
-    return found[0]
+    return replace(found[0], replayed=frozenset(replayed))
 
 
-def _roots(appliance: Appliance, guest: Guest, filesystem: Filesystem) -> list[Root]:
+def _roots(appliance: Appliance, guest: Guest, filesystem: Filesystem, replayed: set[str]) -> list[Root]:
     top = (f"subvolid={btrfs.TOP}",) if filesystem.fstype == "btrfs" else ()
-    Mount(filesystem.device, "/", top).read_only(appliance)
+    if Mount(filesystem.device, "/", top).read_only(appliance):
+        replayed.add(filesystem.device)
     guest.forget()
     if filesystem.fstype == "btrfs":
         return [
