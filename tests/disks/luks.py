@@ -49,6 +49,7 @@ def build(shop: Workshop) -> None:
     (root / "boot").mkdir()
     image.create(shop.disk, SIZE)
     image.write_gpt(shop.disk, "9f3d1e57-4c8a-4f2b-a6d0-b1c2d3e4f506", PARTITIONS)
+    phony.plant_boot_code(shop.disk)
     start, length = image.extents(shop.disk)[1]
     image.make_ext4(shop.disk, shop.folder / "boot", start, length, uuid=BOOT_UUID, label="boot")
     with image.crashing(shop.disk) as g:

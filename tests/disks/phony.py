@@ -29,6 +29,9 @@ BUILTIN = (
 )
 FILE_SYSTEMS = ("fat/vfat", "udf/udf", "isofs/isofs", "ext4/ext4", "xfs/xfs", "btrfs/btrfs")
 OS_RELEASE = 'ID=debian\nVERSION_ID="12"\nPRETTY_NAME="Debian GNU/Linux 12 ({name})"\n'
+#: The strings by which GRUB's boot sector is known, where it keeps its core image's sector, and a sector in the gap.
+BOOT_STRINGS = (0x180, b"GRUB \0Geom\0Hard Disk\0Read\0 Error\r\n\0")
+CORE_FIELD, CORE_SECTOR = 0x5C, 40
 MACHINE_ID = "5b1e3c3f7a0e4c6e9b8d1a2b3c4d5e6f\n"
 
 
@@ -69,3 +72,15 @@ def packed(folder: Path, tar: Path, *without: str) -> str:
     excluded = [f"--exclude=./{path}" for path in without]
     run(("tar", "-C", folder, "-cf", tar, "--owner=0", "--group=0", "--numeric-owner", *excluded, "."))
     return str(tar)
+
+
+def plant_boot_code(disk: Path) -> None:
+    """Make a partitioned disk look as if GRUB had been installed on it for a BIOS; it would not boot."""
+    with disk.open("r+b") as stream:
+        stream.write(b"\xeb\x63")
+        stream.seek(CORE_FIELD)
+        stream.write(CORE_SECTOR.to_bytes(8, "little"))
+        stream.seek(BOOT_STRINGS[0])
+        stream.write(BOOT_STRINGS[1])
+        stream.seek(CORE_SECTOR * 512)
+        stream.write(b"no core image")

@@ -47,6 +47,7 @@ def build(shop: Workshop) -> None:
     (root / "etc/mdadm/mdadm_conf").rename(root / "etc/mdadm/mdadm.conf")
     image.create(shop.disk, SIZE)
     image.write_mbr(shop.disk, MBR_ID, PARTITIONS, LOGICAL)
+    phony.plant_boot_code(shop.disk)
     tars = {
         "usr": phony.packed(root / "usr", shop.folder / "usr.tar"),
         "boot": phony.packed(root / "boot", shop.folder / "boot.tar"),

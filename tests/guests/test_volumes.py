@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from imgfix import accel
-from imgfix.appliance import EMULATED_APPEND
+from imgfix.appliance import EMULATED_APPEND, LABEL
 from tests.disks import luks, phony, raid
 from tests.guests import checks
 from tests.guests.test_refused import MIB, refused
@@ -38,7 +38,7 @@ def opened(vhd: Path, folder: Path) -> Iterator[Any]:
         if accel.choose().accelerator is accel.Accelerator.TCG:
             handle.set_backend_settings(["force_tcg"])
             handle.set_append(EMULATED_APPEND)
-        handle.add_drive_opts(str(overlay), format="qcow2")
+        handle.add_drive_opts(str(overlay), format="qcow2", label=LABEL)
         handle.launch()
         yield handle
     finally:
@@ -178,6 +178,7 @@ def _disk(folder: Path, fstab: str) -> Path:
     where = f"offset={MIB}"
     make = ("mkfs.ext4", "-q", "-F", "-d", str(root), "-E", where, str(disk), f"{40 * 1024}k")
     subprocess.run(make, check=True, capture_output=True)
+    phony.plant_boot_code(disk)
     return disk
 
 
