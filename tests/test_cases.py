@@ -12,6 +12,7 @@ from imgfix.steps import PACKAGES, STEPS
 from imgfix.steps.fstab import Fstab
 from imgfix.steps.protocol import Follower, Step
 from tests import case as cases
+from tests import case_differences, case_outcome
 
 #: What a follower follows in its cases.
 _LEAD: Step = Fstab()
@@ -37,8 +38,8 @@ def test_case(path: Path, tmp_path: Path) -> None:
         return
     plan = build_plan(steps, case.profile, case.facts, case.tree)
     assert plan.items, "a step says at least why there is nothing to do"
-    assert not (found := cases.differences(case, plan)), "\n".join(found)
-    again = build_plan(steps, case.profile, *cases.done(case, plan))
+    assert not (found := case_differences.differences(case, plan)), "\n".join(found)
+    again = build_plan(steps, case.profile, *case_outcome.done(case, plan))
     assert [item.decision for item in again.changes] == []
     assert again.items
 
