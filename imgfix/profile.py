@@ -191,6 +191,9 @@ class Swap(_Section):
         "none", description="who makes swap on the temporary disk that Azure attaches"
     )
     size_mib: int = Field(2048, ge=1, le=1 << 20, description="size of that swap in MiB; for waagent")
+    percent: int = Field(
+        33, ge=1, le=90, description="that swap's share of the temporary disk in percent; for cloud-init"
+    )
 
 
 class Provisioning(_Section):

@@ -230,14 +230,21 @@ def _swap(profile: Profile, facts: Facts, tree: Tree) -> Iterator[Decision]:
     if profile.swap.resource_disk != "cloud-init":
         yield from removed(tree, (SWAP, SWAP_ENVIRONMENT), reason="cloud-init makes no swap")
         return
-    yield written(tree, SWAP, _swap_config(facts), reason="cloud-init makes swap on the resource disk")
+    yield written(
+        tree,
+        SWAP,
+        _swap_config(facts, profile.swap.percent),
+        reason="cloud-init makes swap on the resource disk",
+    )
     text = f'[Manager]\nDefaultEnvironment="CLOUD_CFG={SWAP}"\n'
     yield written(tree, SWAP_ENVIRONMENT, text, reason="cloud-init makes swap on the resource disk")
 
 
-def _swap_config(facts: Facts) -> str:
+def _swap_config(facts: Facts, percent: int) -> str:
+    # In hundredths of the disk, of which one is left for what lies before the first partition; 82 is swap's type.
+    layout = [99 - percent, [percent, 82]]
     config = {
-        "disk_setup": {"ephemeral0": {"table_type": "mbr", "layout": [66, [33, 82]], "overwrite": True}},
+        "disk_setup": {"ephemeral0": {"table_type": "mbr", "layout": layout, "overwrite": True}},
         "fs_setup": [
             {"device": "ephemeral0.1", "filesystem": "ext4"},
             {"device": "ephemeral0.2", "filesystem": "swap"},
