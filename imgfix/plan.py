@@ -80,7 +80,7 @@ class Plan:
             if isinstance(edit, WriteFile | Remove | Link | Copy | AppendFile | SetAttributes):
                 copied = {e.source for e in final if isinstance(e, Copy)}
                 gone = [e for e in final if e.path not in copied and _overtakes(edit, e)]
-                if gone and isinstance(edit, WriteFile):
+                if gone and isinstance(edit, WriteFile) and not _removed_after(final, gone[0]):
                     # In place, since a mode and owner set in between need the file, and with the mode that it has.
                     final[final.index(gone[0])] = edit = replace(edit, mode=_mode(gone[0], edit.mode))
                     final = [e for e in final if e not in gone or e == edit]
@@ -106,6 +106,12 @@ class Plan:
             if isinstance(item.decision, Rebuild):
                 first.setdefault((item.decision.kind, item.decision.target), item.decision)
         return tuple(sorted(first.values(), key=lambda r: _ORDER.index(r.kind)))
+
+
+def _removed_after(edits: Sequence[Edit], edit: Edit) -> bool:
+    """Tell whether what `edit` makes is removed again by one of the edits behind it."""
+    behind = edits[edits.index(edit) + 1 :]
+    return any(isinstance(e, Remove) and (edit.path + "/").startswith(e.path + "/") for e in behind)
 
 
 def _overtakes(edit: Edit, earlier: Edit) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from imgfix import tree as files
@@ -144,6 +144,15 @@ _STAGED = st.lists(
 
 
 @given(_STAGED)
+@example(
+    [
+        WriteFile("/d/x", b"1", "", 0o600),
+        _copy("/d/x", "/e"),
+        _remove("/d/x"),
+        _remove("/e"),
+        WriteFile("/d/x", b"1", "", 0o600),
+    ]
+)
 @settings(max_examples=200, deadline=None)
 def test_what_is_left_of_the_edits_does_what_all_of_them_do(staged: list[Edit]) -> None:
     base = FakeTree({"/d/x": FakeEntry("x", mode=0o640, uid=9), "/d/y": "y", "/e": "e", "/target": "t"})
