@@ -114,7 +114,8 @@ def _open_ova(file: File, node: Node) -> Opened:
     found = ova.read_ova(file)
     disk = ova.part(file, found.disk)
     # QEMU reads the disk where it is in the archive: nothing is unpacked.
-    within = node.over("raw", {"offset": found.disk.offset, "size": disk.size})
+    within = node.over("raw", {"offset": found.disk.offset, "size": _whole(disk.size)})
+    file.require(found.disk.offset + _whole(disk.size), f"{found.disk.name!r} in it")
     try:
         opened = _open_member(disk, within)
     except ImageError as error:
@@ -132,8 +133,13 @@ def _open_member(disk: File, within: Node) -> Opened:
         raise ImageError(f"this is a {identity.format.value}", hint="unpack it first: tar -xf IN")
     size = disk.size - (FOOTER_SIZE if identity.footer else 0)
     assert within.file is not None
-    node = within.file.over("raw", {**within.options, "size": size})
+    node = within.file.over("raw", {**within.options, "size": _whole(size)})
     return Opened(size, disk.read_at, Image(node, size), identity.footer)
+
+
+def _whole(size: int) -> int:
+    """Whole sectors, which is what QEMU wants; a tar is padded to them."""
+    return -(-size // SECTOR) * SECTOR
 
 
 def _nothing_beside(name: str) -> File:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from imgfix.disk.sector import ReadAt
@@ -86,6 +86,13 @@ def numbers(data: bytes, code: str, *, big: bool) -> array[int]:
     if big != (sys.byteorder == "big"):
         found.byteswap()
     return found
+
+
+def refuse_shared(offsets: Sequence[int], what: str) -> None:
+    """Raise ImageError if two of the `offsets` of tables (0: no table) are the same."""
+    used = [offset for offset in offsets if offset]
+    if len(set(used)) != len(used):
+        raise ImageError(f"damaged: one {what} stands for more than one part of the disk", hint=AGAIN)
 
 
 def require_size(size: int, sector: int = 512) -> None:

@@ -12,7 +12,7 @@ from typing import Annotated, NamedTuple
 
 import zstandard
 
-from imgfix.disk.layout import AGAIN, File, Layout, chunked, numbers, require_size
+from imgfix.disk.layout import AGAIN, File, Layout, chunked, numbers, refuse_shared, require_size
 from imgfix.disk.record import layout_of
 from imgfix.errors import ImageError
 
@@ -127,7 +127,8 @@ class _Image:
         packed = self.file.read_at(offset, end - offset)
         try:
             if self.zstd:
-                return zstandard.ZstdDecompressor().decompressobj().decompress(packed)[: self.cluster]
+                # Not all at once: a few bytes can be made to unpack to gigabytes.
+                return zstandard.ZstdDecompressor().stream_reader(packed).read(self.cluster)
             return zlib.decompressobj(wbits=-15).decompress(packed, self.cluster)
         except (zlib.error, zstandard.ZstdError) as error:
             raise ImageError(
@@ -140,6 +141,8 @@ class _Image:
         Raises ImageError where the file is too short.
         """
         allocated, packed = 0, False
+        # A table that serves many times would make a small file a long walk.
+        refuse_shared([entry & _OFFSET for entry in self.l1], "L2 table")
         for number in range(-(-self.size // (self.cluster * self.per_table))):
             for compressed in self._checked(number):
                 allocated += self.cluster
@@ -149,7 +152,8 @@ class _Image:
     def _checked(self, number: int) -> Iterator[bool]:
         """Say of each cluster in a table that holds something whether it is compressed."""
         first = number * self.per_table
-        for at, entry in enumerate(self.l2(number)[:: 2 if self.extended else 1], start=first):
+        table = self.l2(number)
+        for at, entry in enumerate(table[:: 2 if self.extended else 1], start=first):
             if not entry & (_OFFSET | _COMPRESSED):
                 continue
             left = self.size - at * self.cluster
@@ -164,9 +168,13 @@ class _Image:
             offset = entry & _OFFSET
             if offset % self.cluster:
                 raise ImageError(f"damaged: a cluster lies at byte {offset}, within another one", hint=AGAIN)
-            if self.extended or not entry & _ZERO:
+            held = 0 if entry & _ZERO and not self.extended else self.cluster
+            if self.extended:
+                bitmap = table[2 * (at - first) + 1] & 0xFFFF_FFFF
+                held = self.cluster // _SUBCLUSTERS * bitmap.bit_length()
+            if held:
                 # So may the last one: QEMU writes no more than the disk has.
-                self.file.require(offset + min(self.cluster, left), "a data cluster")
+                self.file.require(offset + min(held, left), "a data cluster")
 
 
 def layout(file: File) -> Layout:

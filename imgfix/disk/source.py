@@ -197,12 +197,13 @@ def _measured(image: Image | None, status: os.stat_result, parts: list[tuple[Pat
 def _identify(fd: int, file_size: int, as_format: str | None) -> Identity:
     if file_size == 0:
         raise ImageError("the file is empty (0 bytes)", hint="copy or export the disk again")
-    if file_size < SECTOR:
+    head, tail = os.pread(fd, HEAD, 0), os.pread(fd, FOOTER_SIZE, max(0, file_size - FOOTER_SIZE))
+    chosen = as_format is not None and identify_as(as_format, tail, file_size)
+    identity = chosen or identify(head, tail, file_size)
+    # The descriptor of a VMDK may be that small.
+    if file_size < SECTOR and identity.format is not Format.VMDK:
         raise ImageError(f"the file has {file_size} bytes, not even one {SECTOR}-byte sector")
-    head, tail = os.pread(fd, HEAD, 0), os.pread(fd, FOOTER_SIZE, file_size - FOOTER_SIZE)
-    if as_format is not None:
-        return identify_as(as_format, tail, file_size)
-    return identify(head, tail, file_size)
+    return identity
 
 
 def _open_image(

@@ -24,13 +24,13 @@ _REGION_SIZE = 64 * _KIB
 _MAX_ENTRIES = 2047
 _BAT = uuid.UUID("2dc27766-f623-4200-9d64-115e9bfd4a08")
 _METADATA = uuid.UUID("8b7ca206-4790-4b9a-b8fe-575f050f886e")
-_FILE_PARAMETERS = uuid.UUID("caa16737-fa36-4d43-b3b6-33f0aa44e76b")
-_DISK_SIZE = uuid.UUID("2fa54224-cd1b-4876-b211-5dbed83bf4b8")
+FILE_PARAMETERS = uuid.UUID("caa16737-fa36-4d43-b3b6-33f0aa44e76b")
+DISK_SIZE = uuid.UUID("2fa54224-cd1b-4876-b211-5dbed83bf4b8")
 _DISK_ID = uuid.UUID("beca12ab-b2e6-4523-93ef-c309e000c746")
-_LOGICAL_SECTOR = uuid.UUID("8141bf1d-a96f-4709-ba47-f233a8faab5f")
+LOGICAL_SECTOR = uuid.UUID("8141bf1d-a96f-4709-ba47-f233a8faab5f")
 _PHYSICAL_SECTOR = uuid.UUID("cda348c7-445d-4471-9cc9-e9885251c556")
 _PARENT_LOCATOR = uuid.UUID("a8d35f2d-b30b-454d-abf7-d3d84834ab0c")
-_KNOWN_ITEMS = {_FILE_PARAMETERS, _DISK_SIZE, _DISK_ID, _LOGICAL_SECTOR, _PHYSICAL_SECTOR, _PARENT_LOCATOR}
+_KNOWN_ITEMS = {FILE_PARAMETERS, DISK_SIZE, _DISK_ID, LOGICAL_SECTOR, _PHYSICAL_SECTOR, _PARENT_LOCATOR}
 _HAS_PARENT = 2
 _REQUIRED_ITEM = 4
 _STATE = 7
@@ -212,9 +212,9 @@ def _items(file: File, region: _Region) -> Mapping[uuid.UUID, bytes]:
 def _parameters(items: Mapping[uuid.UUID, bytes]) -> tuple[int, int]:
     """The size of a block and of the disk, in bytes."""
     try:
-        block, flags = struct.unpack_from("<II", items[_FILE_PARAMETERS])
-        (size,) = struct.unpack_from("<Q", items[_DISK_SIZE])
-        (sector,) = struct.unpack_from("<I", items[_LOGICAL_SECTOR])
+        block, flags = struct.unpack_from("<II", items[FILE_PARAMETERS])
+        (size,) = struct.unpack_from("<Q", items[DISK_SIZE])
+        (sector,) = struct.unpack_from("<I", items[LOGICAL_SECTOR])
     except (KeyError, struct.error) as error:
         raise ImageError(
             "damaged: its metadata lacks block size, disk size or sector size", hint=AGAIN

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Annotated, NamedTuple
 
-from imgfix.disk.layout import AGAIN, File, Layout, chunked, numbers, require_size
+from imgfix.disk.layout import AGAIN, File, Layout, chunked, numbers, refuse_shared, require_size
 from imgfix.disk.record import layout_of
 from imgfix.disk.sector import SECTOR, ReadAt
 from imgfix.disk.vmdk_descriptor import MAX_SIZE, Extent, is_descriptor, parse_descriptor
@@ -91,12 +91,7 @@ class _Sparse:
             return b""
         if not self.header.flags & _COMPRESSED:
             return self.file.read_at(entry * SECTOR + within, length)
-        size = int.from_bytes(self.file.exactly(entry * SECTOR, _MARKER, "a grain")[8:], "little")
-        if size > 2 * self.grain + SECTOR:
-            raise ImageError(
-                f"damaged: a compressed grain of {size} bytes at byte {entry * SECTOR}", hint=AGAIN
-            )
-        packed = self.file.exactly(entry * SECTOR + _MARKER, size, "a grain")
+        packed = self._packed(entry)
         try:
             return zlib.decompressobj().decompress(packed, self.grain)[within : within + length]
         except zlib.error as error:
@@ -104,23 +99,36 @@ class _Sparse:
                 f"damaged: the grain at byte {entry * SECTOR} cannot be unpacked: {error}"
             ) from error
 
+    def _packed(self, entry: int) -> bytes:
+        size = int.from_bytes(self.file.exactly(entry * SECTOR, _MARKER, "a grain")[8:], "little")
+        if size > 2 * self.grain + SECTOR:
+            raise ImageError(
+                f"damaged: a compressed grain of {size} bytes at byte {entry * SECTOR}", hint=AGAIN
+            )
+        return self.file.exactly(entry * SECTOR + _MARKER, size, "a grain")
+
     def measure(self) -> int:
         """Walk all tables; return the bytes that are allocated. Raises ImageError where the file is too short."""
+        refuse_shared(self.directory, "grain table")
         return sum(self._checked())
 
     def _checked(self) -> Iterator[int]:
+        last = 0
         compressed = self.header.flags & _COMPRESSED
         for number in range(len(self.directory)):
             first = number * self.header.entries * self.grain
             for at, entry in enumerate(self.table(number)):
                 left = self.size - first - at * self.grain
                 if left <= 0:
-                    return
+                    break
                 if self._is_data(entry):
                     self.file.require(
                         entry * SECTOR + (_MARKER if compressed else min(self.grain, left)), "a grain"
                     )
+                    last = max(last, entry)
                     yield self.grain
+        if compressed and last:
+            self._packed(last)
 
 
 def layout(file: File, open_extent: OpenExtent) -> Layout:
@@ -134,15 +142,17 @@ def layout(file: File, open_extent: OpenExtent) -> Layout:
         return _joined([_opened(extent, open_extent) for extent in parse_descriptor(data)])
     extent = _sparse(file)
     header = extent.header
-    if not header.descriptor:
+    where, size = header.descriptor * SECTOR, header.descriptor_size * SECTOR
+    if size > MAX_SIZE:
+        raise ImageError(f"damaged: a descriptor of {size} bytes", hint=AGAIN)
+    text = file.exactly(where, size, "the descriptor")
+    # VMware gives the parts of a split disk none, QEMU an empty one.
+    if not header.descriptor or not text.strip(b"\0"):
         raise ImageError(
             "it is one part of a VMDK in several files",
             hint="name the descriptor, the small text file beside it whose name has no -s001 or the like",
         )
-    where, size = header.descriptor * SECTOR, header.descriptor_size * SECTOR
-    if size > MAX_SIZE:
-        raise ImageError(f"damaged: a descriptor of {size} bytes", hint=AGAIN)
-    extents = parse_descriptor(file.exactly(where, size, "the descriptor"))
+    extents = parse_descriptor(text)
     # QEMU reads this very file as the disk then (block/vmdk.c, vmdk_open): no other name in it is followed.
     if len(extents) != 1 or extents[0].kind != "SPARSE":
         raise ImageError(
