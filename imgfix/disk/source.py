@@ -85,7 +85,7 @@ class Source:
     def taken_for(self) -> str:
         """What imgfix took the file for, in a sentence."""
         held = f", {describe(self.image.allocated)} of it in the file" if self.image else ""
-        return f"{self.path.name}: taken for a {self.format.value}: a disk of {describe(self.size)}{held}"
+        return f"{self.path.name}: taken for {_article(self.format.value)}: a disk of {describe(self.size)}{held}"
 
 
 def open_source(path: Path, as_format: str | None = None, *, blank: bool = False) -> Source:
@@ -105,6 +105,10 @@ def open_source(path: Path, as_format: str | None = None, *, blank: bool = False
             raise ImageError(f"{path}: {error.message}", hint=hint) from error
         except OSError as error:
             raise HostError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _article(noun: str) -> str:
+    return f"an {noun}" if noun.startswith("OVA") else f"a {noun}"
 
 
 def announce(source: Source, say: Callable[[str], None]) -> None:
@@ -253,7 +257,7 @@ def _refuse_contradiction(path: Path, identity: Identity) -> None:
     if identity.format is Format.RAW and path.suffix.lower() == ".vhd":
         raise ImageError(
             "the name says VHD, but there is no VHD footer at the end of the file: truncated, or a raw disk",
-            hint="copy or export it again; if it is a raw disk, rename it to .raw",
+            hint="copy or export it again; if it is a raw disk: --format raw",
         )
 
 

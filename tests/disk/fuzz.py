@@ -211,8 +211,8 @@ def descriptor_target(text: str) -> None:
 
 _WORDS = (
     "RW", "RDONLY", "8", "FLAT", "SPARSE", "ZERO", '"flat.img"', '"../x"', '"/etc/shadow"', "0", "\n", "\r\n", "\t",
-    " ", "\v", "\0", "#", "=", "createType", '"monolithicFlat"', 'createType="monolithicFlat"\n', "parentCID=ffffffff\n",
-    'RW 8 FLAT "flat.img" 0\n', '"', "# Disk DescriptorFile\n", "\x85", "\u2028",
+    " ", "\v", "\0", "#", "=", "createType", '"monolithicFlat"', 'createType="monolithicFlat"\n',
+    "parentCID=ffffffff\n", 'RW 8 FLAT "flat.img" 0\n', '"', "# Disk DescriptorFile\n", "\x85", "\u2028",
 )  # fmt: skip
 descriptor_arguments = (
     st.one_of(st.lists(st.sampled_from(_WORDS), max_size=24).map("".join), st.text(max_size=200)),
