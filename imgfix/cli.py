@@ -6,13 +6,15 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from imgfix import __version__
+from imgfix.commands.convert import convert
+from imgfix.commands.options import format_option
 from imgfix.errors import ExitCode, ImgfixError
 
 # Everything heavy (pydantic, rich, the pipeline) is imported by the command that needs it: --help stays quick.
@@ -76,6 +78,7 @@ def cli() -> None:
     help="Install missing packages from the .deb or .rpm files in DIR, without a network.",
 )
 @click.option("--no-network", is_flag=True, help="Never give the appliance a network, not even for packages.")
+@format_option
 @_key_option
 @_profile_options
 def apply(
@@ -85,11 +88,14 @@ def apply(
     force: bool,
     packages: Path | None,
     no_network: bool,
+    image_format: str | None,
     key_files: tuple[str, ...],
     mode: str | None,
     settings: tuple[str, ...],
 ) -> None:
-    """Prepare DISK (raw or fixed VHD) as PROFILE says and write a fixed VHD; DISK itself is never changed.
+    """Prepare DISK as PROFILE says and write a fixed VHD; DISK itself is never changed.
+
+    DISK is a raw image, VHD, VHDX, qcow2, VMDK, VDI or OVA.
 
     PROFILE is a file, a bundled name (`imgfix profile list`), or auto: the bundled one for the guest's distribution.
     """
@@ -99,7 +105,7 @@ def apply(
 
     wish = _wish(profile, mode, settings)
     keys = read_keys(key_files, os.environ)
-    request = pipeline.Request(wish, disk, output, force, not no_network, keys, packages)
+    request = pipeline.Request(wish, disk, output, force, not no_network, keys, packages, image_format)
     interrupts = Interrupts()
     with interrupts.installed():
         with _progress() as progress:
@@ -112,8 +118,9 @@ def apply(
 @cli.command()
 @click.argument("disk", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Facts as JSON on stdout.")
+@format_option
 @_key_option
-def inspect(disk: Path, as_json: bool, key_files: tuple[str, ...]) -> None:
+def inspect(disk: Path, as_json: bool, image_format: str | None, key_files: tuple[str, ...]) -> None:
     """Show what DISK holds: distribution, kernels and their drivers, file systems, packages. Changes nothing."""
     from imgfix import inspection
     from imgfix.interrupt import Interrupts
@@ -123,7 +130,7 @@ def inspect(disk: Path, as_json: bool, key_files: tuple[str, ...]) -> None:
     interrupts = Interrupts()
     with interrupts.installed():
         with _progress() as progress:
-            facts, table = inspection.inspect(disk, progress, interrupts, keys)
+            facts, table = inspection.inspect(disk, progress, interrupts, keys, image_format)
         inspection.show(facts, table, as_json=as_json)
 
 
@@ -135,6 +142,9 @@ def doctor(no_launch: bool) -> None:
 
     if not checkup.show(launch=not no_launch):
         raise _Exit(ExitCode.HOST)
+
+
+cli.add_command(convert)
 
 
 @cli.group()
@@ -204,13 +214,10 @@ def _settings(mode: str | None, settings: Sequence[str]) -> list[str]:
 
 @contextmanager
 def _progress() -> Iterator[Progress]:
-    from rich.console import Console
+    from imgfix.console import terminal_progress
 
-    from imgfix.console import BarProgress, PlainProgress
-
-    console = Console(stderr=True)
-    with ExitStack() as stack:
-        yield stack.enter_context(BarProgress(console)) if console.is_terminal else PlainProgress(console)
+    with terminal_progress() as progress:
+        yield progress
 
 
 class _Exit(Exception):

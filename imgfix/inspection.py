@@ -16,7 +16,7 @@ from imgfix.console import safe
 from imgfix.disk.overlay import overlay
 from imgfix.disk.partition import PartitionTable
 from imgfix.disk.size import GIB, MIB
-from imgfix.disk.source import open_source
+from imgfix.disk.source import announce, open_source
 from imgfix.facts.model import DriverState, Facts, Kernel
 from imgfix.facts.reader import DRIVERS
 from imgfix.interrupt import Interrupts
@@ -27,10 +27,18 @@ from imgfix.steps.storage import remarks
 
 
 def inspect(
-    disk: Path, progress: Progress, interrupts: Interrupts, keys: Sequence[Key] = ()
+    disk: Path,
+    progress: Progress,
+    interrupts: Interrupts,
+    keys: Sequence[Key] = (),
+    image_format: str | None = None,
 ) -> tuple[Facts, PartitionTable]:
-    """Read the facts of `disk`, which is opened read-only; `keys` open encrypted volumes. Raises ImgfixError."""
-    source = open_source(disk)
+    """Read the facts of `disk`, which is opened read-only; `keys` open encrypted volumes. Raises ImgfixError.
+
+    `image_format` is one of formats.NAMES where the bytes of `disk` do not tell.
+    """
+    source = open_source(disk, image_format)
+    announce(source, progress.say)
     with ExitStack() as stack:
         above = stack.enter_context(overlay(source))
         with progress.phase("launch"):

@@ -12,7 +12,7 @@ from imgfix import installer, package_folder
 from imgfix.apply import apply
 from imgfix.disk.identity import footer_identity
 from imgfix.disk.size import GIB, MIB, Limits, check_size
-from imgfix.disk.source import Source, open_source
+from imgfix.disk.source import Source, announce, open_source
 from imgfix.disk.vhd import fixed_footer
 from imgfix.disk.workcopy import WorkCopy
 from imgfix.errors import ApplyError, UsageError
@@ -31,14 +31,17 @@ from imgfix.suits import Auto, choose, require_usable
 from imgfix.verify import require_settled
 
 #: What the output's name drops of the source's: `web.example.com` is a name, `web.raw` a name and a format.
-_IMAGE_SUFFIXES = frozenset({".raw", ".img", ".vhd", ".dd", ".bin", ".disk"})
+_IMAGE_SUFFIXES = frozenset(
+    {".raw", ".img", ".vhd", ".dd", ".bin", ".disk", ".vhdx", ".qcow2", ".vmdk", ".vdi", ".ova"}
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """One call of `imgfix apply`. `output` None means DISK with the suffix .vhd.
 
-    `packages` is a folder of .deb or .rpm files: where it is given, no repository is asked.
+    `image_format` is one of formats.NAMES where the bytes of DISK do not tell; `packages` a folder of .deb or
+    .rpm files: where it is given, no repository is asked.
     """
 
     profile: Profile | Auto
@@ -48,6 +51,7 @@ class Request:
     network: bool = True
     keys: tuple[Key, ...] = ()
     packages: Path | None = None
+    image_format: str | None = None
 
     @property
     def target(self) -> Path:
@@ -78,7 +82,8 @@ class Report:
 def run(request: Request, progress: Progress, interrupts: Interrupts) -> Report:
     """Make the request's disk ready for Azure. Raises ImgfixError; then there is no output and no trace."""
     folder = package_folder.read(request.packages) if request.packages is not None else None
-    source = open_source(request.disk)
+    source = open_source(request.disk, request.image_format)
+    announce(source, progress.say)
     warnings = _check_size(source, request.profile)
     with ExitStack() as stack:
         with progress.phase("copy"):

@@ -76,11 +76,34 @@ def test_a_truncated_disk_says_both_sizes(work: Path, tmp_path: Path) -> None:
 
 
 def test_another_format_comes_with_the_command_that_converts_it(work: Path, tmp_path: Path) -> None:
-    subprocess.run(("qemu-img", "create", "-q", "-f", "qcow2", str(work / "d.raw"), "64M"), check=True)
-    refused(
-        imgfix("apply", "debian", work / "d.raw", folder=tmp_path / "run"), 3, "qcow2", "qemu-img convert"
-    )
+    subprocess.run(("qemu-img", "create", "-q", "-f", "qed", str(work / "d.raw"), "64M"), check=True)
+    refused(imgfix("apply", "debian", work / "d.raw", folder=tmp_path / "run"), 3, "QED", "qemu-img convert")
     nothing_but(work, "d.raw")
+
+
+@pytest.mark.parametrize("command", ["apply debian", "inspect", "convert"])
+def test_an_overlay_is_refused_before_its_backing_file_is_opened(
+    work: Path, tmp_path: Path, command: str
+) -> None:
+    gpt_disk(work / "base.raw")
+    argv = ("qemu-img", "create", "-q", "-f", "qcow2", "-b", str(work / "base.raw"), "-F", "raw")
+    subprocess.run((*argv, str(work / "d.qcow2")), check=True)
+    (work / "base.raw").unlink()
+    more = [work / "out.vhd"] if command == "convert" else []
+    run = imgfix(*command.split(), work / "d.qcow2", *more, folder=tmp_path / "run")
+    refused(run, 3, "d.qcow2", "backing file", "base.raw")
+    nothing_but(work, "d.qcow2")
+
+
+def test_a_disk_that_imitates_another_format_needs_a_word(work: Path, tmp_path: Path) -> None:
+    gpt_disk(work / "d.raw")
+    with (work / "d.raw").open("r+b") as stream:
+        stream.write(b"QFI\xfb")
+    run = imgfix("convert", work / "d.raw", work / "d.vhd", folder=tmp_path / "run")
+    refused(run, 3, "imitation", "--format raw")
+    run = imgfix("convert", "--format", "raw", work / "d.raw", work / "d.vhd", folder=tmp_path / "run")
+    assert run.status == 0, run.stderr
+    nothing_but(work, "d.raw", "d.vhd")
 
 
 def test_an_unknown_profile_names_the_known_ones(work: Path, tmp_path: Path) -> None:

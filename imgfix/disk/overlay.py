@@ -13,6 +13,9 @@ from imgfix.disk.source import Source
 from imgfix.errors import HostError
 
 _SECONDS = 60
+#: qcow2 names its backing file in so many bytes
+#: (https://www.qemu.org/docs/master/interop/qcow2.html, backing_file_size).
+_LONGEST_NAME = 1023
 
 
 @contextmanager
@@ -24,7 +27,7 @@ def overlay(source: Source) -> Iterator[Path]:
     size = -(-source.size // SECTOR) * SECTOR
     with tempfile.TemporaryDirectory(prefix="imgfix-") as folder:
         path = Path(folder) / "overlay.qcow2"
-        backing = ("-b", str(source.path.absolute()), "-F", "raw")
+        backing = _backing(source)
         argv = ("qemu-img", "create", "-q", "-f", "qcow2", *backing, str(path), str(size))
         try:
             subprocess.run(argv, capture_output=True, text=True, timeout=_SECONDS, check=True)
@@ -41,3 +44,15 @@ def overlay(source: Source) -> Iterator[Path]:
         except (OSError, subprocess.TimeoutExpired) as error:
             raise HostError(f"qemu-img create does not run: {error}") from error
         yield path
+
+
+def _backing(source: Source) -> tuple[str, str, str, str]:
+    if source.image is None:
+        return "-b", str(source.path.absolute()), "-F", "raw"
+    name = source.image.node.name
+    if len(name.encode()) > _LONGEST_NAME:
+        raise HostError(
+            f"{source.path}: its path is too long for an overlay, which names it in {_LONGEST_NAME} bytes",
+            hint="move the image to a folder with a shorter path",
+        )
+    return "-b", name, "-F", source.image.node.driver

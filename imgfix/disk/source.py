@@ -6,30 +6,30 @@ import os
 import re
 import shlex
 import stat
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from imgfix.disk.formats import HEAD, Format, Identity, identify
+from imgfix.disk.formats import HEAD, Format, Identity, identify, identify_as
+from imgfix.disk.images import IMAGES, Image, Node, Opened, open_image
+from imgfix.disk.layout import File
 from imgfix.disk.partition import PartitionTable, read_partitions
 from imgfix.disk.sector import SECTOR, ReadAt
 from imgfix.disk.size import MIB, describe
 from imgfix.disk.vhd import FOOTER_SIZE, Footer
 from imgfix.errors import HostError, ImageError, UsageError
 
-ACCEPTED = frozenset((Format.RAW, Format.FIXED_VHD))
+ACCEPTED = frozenset((Format.RAW, Format.FIXED_VHD)) | IMAGES
 
 #: What to do with the formats that are not accepted; IN and OUT stand for the quoted file names.
 _REMEDIES = {
-    # Without force_size_calc qemu takes some creators' sizes from the geometry, and cuts the disk short
-    # (https://gitlab.com/qemu-project/qemu/-/blob/master/block/vpc.c, vpc_open).
-    Format.DYNAMIC_VHD: "qemu-img convert -O raw --image-opts "
-    "driver=vpc,force_size_calc=current_size,file.driver=file,file.filename=IN OUT",
     Format.DIFFERENCING_VHD: "merge it with its parent first, in Hyper-V: Merge-VHD -Path IN",
-    Format.VHDX: "qemu-img convert -f vhdx -O raw IN OUT",
-    Format.QCOW2: "qemu-img convert -f qcow2 -O raw IN OUT",
-    Format.VMDK: "qemu-img convert -f vmdk -O raw IN OUT",
-    Format.VDI: "qemu-img convert -f vdi -O raw IN OUT",
-    Format.OVA: "tar -xf IN, then for the disk inside: qemu-img convert -f vmdk -O raw DISK.vmdk OUT",
+    Format.OVF: "name the disk that it describes, a file beside it",
+    Format.LUKS: "decrypt it first, with its passphrase: cryptsetup open IN disk, then copy /dev/mapper/disk",
+    Format.QED: "qemu-img convert -f qed -O raw IN OUT",
+    Format.PARALLELS: "qemu-img convert -f parallels -O raw IN OUT",
+    Format.SEVEN_ZIP: "7z x IN, then use the disk image inside",
     Format.GZIP: "gzip -dc IN > OUT",
     Format.XZ: "xz -dc IN > OUT",
     Format.ZSTD: "zstd -dc IN > OUT",
@@ -65,7 +65,11 @@ class Stamp:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A disk that imgfix takes; `size` is bytes of guest data, a VHD's footer not counted."""
+    """A disk that imgfix takes; `size` is bytes of guest data, a VHD's footer not counted.
+
+    `image` is how a disk that is neither raw nor a fixed VHD is read, `parts` the files besides `path` that it is
+    in, `notes` what the user should know.
+    """
 
     path: Path
     format: Format
@@ -73,24 +77,51 @@ class Source:
     footer: Footer | None
     table: PartitionTable
     stamp: Stamp
+    image: Image | None = None
+    parts: tuple[tuple[Path, Stamp], ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def taken_for(self) -> str:
+        """What imgfix took the file for, in a sentence."""
+        held = f", {describe(self.image.allocated)} of it in the file" if self.image else ""
+        return f"{self.path.name}: taken for {_article(self.format.value)}: a disk of {describe(self.size)}{held}"
 
 
-def open_source(path: Path) -> Source:
+def open_source(path: Path, as_format: str | None = None, *, blank: bool = False) -> Source:
     """Find out what the file at `path` is; it is opened read-only and closed again.
 
-    Raises UsageError for a path that is no regular file, HostError for one that cannot be read, ImageError
-    for a format that is not accepted (with the command that converts it), a damaged or truncated disk and a
-    blank one.
+    `as_format` is one of formats.NAMES where the user knows better than the bytes; `blank` lets a disk without
+    anything on it pass. Raises UsageError for a path that is no regular file, HostError for one that cannot be read,
+    ImageError for a format that is not accepted (with the command that converts it), one that depends on other files,
+    a damaged or truncated disk and a blank one.
     """
+    with ExitStack() as held:
+        fd = _opened(path, held)
+        try:
+            return _examine(path, fd, as_format, held, blank=blank)
+        except ImageError as error:
+            hint = error.hint and _fill(error.hint, path)
+            raise ImageError(f"{path}: {error.message}", hint=hint) from error
+        except OSError as error:
+            raise HostError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _article(noun: str) -> str:
+    return f"an {noun}" if noun.startswith("OVA") else f"a {noun}"
+
+
+def announce(source: Source, say: Callable[[str], None]) -> None:
+    """Tell what the file was taken for, and what is to be known of it."""
+    say(source.taken_for)
+    for note in source.notes:
+        say(f"{source.path.name}: {note}")
+
+
+def _opened(path: Path, held: ExitStack) -> int:
     fd = open_regular(path)
-    try:
-        return _examine(path, fd)
-    except ImageError as error:
-        raise ImageError(f"{path}: {error.message}", hint=error.hint) from error
-    except OSError as error:
-        raise HostError(f"{path}: cannot be read: {error.strerror}") from error
-    finally:
-        os.close(fd)
+    held.callback(os.close, fd)
+    return fd
 
 
 def open_regular(path: Path) -> int:
@@ -130,29 +161,95 @@ def _refuse_irregular(path: Path, mode: int) -> None:
             raise UsageError(f"{path}: this is {name}, not a disk image file", hint=hint)
 
 
-def _examine(path: Path, fd: int) -> Source:
+def _examine(path: Path, fd: int, as_format: str | None, held: ExitStack, *, blank: bool) -> Source:
     status = os.fstat(fd)
-    identity = _identify(fd, status.st_size)
+    identity = _identify(fd, status.st_size, as_format)
     if identity.format not in ACCEPTED:
         raise ImageError(
-            f"this is a {identity.format.value}; imgfix takes raw disk images and fixed VHDs",
-            hint=_fill(_REMEDIES[identity.format], path),
+            f"this is a {identity.format.value}; imgfix takes disk images: raw, VHD, VHDX, qcow2, VMDK, VDI, OVA",
+            hint=_REMEDIES[identity.format],
         )
-    _refuse_contradiction(path, identity)
-    size = status.st_size - (FOOTER_SIZE if identity.footer else 0)
-    read_at = reader(fd, size)
-    table = read_partitions(read_at, size)
-    if table.scheme is None:
-        _refuse_blank(read_at, size)
-    return Source(path, identity.format, size, identity.footer, table, Stamp.of(status))
+    if as_format is None:
+        _refuse_contradiction(path, identity)
+    parts: list[tuple[Path, Stamp]] = []
+    opened = _open_image(path, fd, identity, _beside(path, parts, held), chosen=as_format is not None)
+    table = read_partitions(opened.read_at, opened.size)
+    if table.scheme is None and not blank:
+        _refuse_blank(opened.read_at, opened.size)
+    footer = opened.footer or identity.footer
+    return Source(
+        path,
+        identity.format,
+        opened.size,
+        footer,
+        table,
+        Stamp.of(status),
+        _measured(opened.image, status, parts),
+        tuple(parts),
+        opened.notes,
+    )
 
 
-def _identify(fd: int, file_size: int) -> Identity:
+def _measured(image: Image | None, status: os.stat_result, parts: list[tuple[Path, Stamp]]) -> Image | None:
+    """The tables of an image say what it may hold, holes in its files what it does not."""
+    if image is None or image.packed:
+        return image
+    held = sum(one.st_blocks * 512 for one in (status, *(path.stat() for path, _ in parts)))
+    return replace(image, allocated=min(image.allocated, held))
+
+
+def _identify(fd: int, file_size: int, as_format: str | None) -> Identity:
     if file_size == 0:
         raise ImageError("the file is empty (0 bytes)", hint="copy or export the disk again")
-    if file_size < SECTOR:
+    head, tail = os.pread(fd, HEAD, 0), os.pread(fd, FOOTER_SIZE, max(0, file_size - FOOTER_SIZE))
+    chosen = as_format is not None and identify_as(as_format, tail, file_size)
+    identity = chosen or identify(head, tail, file_size)
+    # The descriptor of a VMDK may be that small.
+    if file_size < SECTOR and identity.format is not Format.VMDK:
         raise ImageError(f"the file has {file_size} bytes, not even one {SECTOR}-byte sector")
-    return identify(os.pread(fd, HEAD, 0), os.pread(fd, FOOTER_SIZE, file_size - FOOTER_SIZE), file_size)
+    return identity
+
+
+def _open_image(
+    path: Path, fd: int, identity: Identity, beside: Callable[[str], File], *, chosen: bool
+) -> Opened:
+    file_size = os.fstat(fd).st_size
+    if identity.format not in IMAGES:
+        size = file_size - (FOOTER_SIZE if identity.footer else 0)
+        return Opened(size, reader(fd, size))
+    try:
+        node = Node.of_file(path.resolve())
+        return open_image(identity.format, File(reader(fd, file_size), file_size), node, beside)
+    except ImageError as error:
+        if chosen or error.hint:
+            raise
+        raise ImageError(
+            f"{error.message}; by its first bytes it is a {identity.format.value}",
+            hint="if it is a raw disk that only begins so: --format raw",
+        ) from error
+
+
+def _beside(path: Path, parts: list[tuple[Path, Stamp]], held: ExitStack) -> Callable[[str], File]:
+    """Return what opens the files of a VMDK: regular ones in the folder of the file itself, links seen through."""
+    folder = path.resolve().parent
+
+    def open_extent(name: str) -> File:
+        extent = folder / name
+        if extent.is_symlink() and extent.resolve().parent != folder:
+            raise ImageError(
+                f"its extent {name!r} is a link that leads out of {folder}, and imgfix opens nothing there",
+                hint="if you trust it, put the file itself there",
+            )
+        if not extent.exists():
+            raise ImageError(
+                f"its extent {name!r} is not in {folder}", hint="copy all files of the disk into one folder"
+            )
+        fd = _opened(extent, held)
+        status = os.fstat(fd)
+        parts.append((extent, Stamp.of(status)))
+        return File(reader(fd, status.st_size), status.st_size)
+
+    return open_extent
 
 
 def _refuse_contradiction(path: Path, identity: Identity) -> None:
@@ -160,7 +257,7 @@ def _refuse_contradiction(path: Path, identity: Identity) -> None:
     if identity.format is Format.RAW and path.suffix.lower() == ".vhd":
         raise ImageError(
             "the name says VHD, but there is no VHD footer at the end of the file: truncated, or a raw disk",
-            hint="copy or export it again; if it is a raw disk, rename it to .raw",
+            hint="copy or export it again; if it is a raw disk: --format raw",
         )
 
 
@@ -176,9 +273,7 @@ def _refuse_blank(read_at: ReadAt, size: int) -> None:
 
 
 def _fill(remedy: str, path: Path) -> str:
-    # qemu's option syntax doubles the commas of a value.
-    name = _quote(path).replace(",", ",,") if "--image-opts" in remedy else _quote(path)
-    names = {"IN": name, "OUT": _quote(_converted(path))}
+    names = {"IN": _quote(path), "OUT": _quote(_converted(path))}
     return re.sub(r"\b(IN|OUT)\b", lambda match: names[match[0]], remedy)
 
 

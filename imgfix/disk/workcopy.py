@@ -14,6 +14,7 @@ from types import TracebackType
 
 from imgfix.disk import gpt, lock
 from imgfix.disk.fault import free_bytes, host_errors, no_space
+from imgfix.disk.qemu_convert import convert
 from imgfix.disk.relocate import minimum_size, relocate
 from imgfix.disk.size import MIB, round_up_mib
 from imgfix.disk.source import Source, Stamp, open_regular, reader
@@ -158,8 +159,11 @@ def _fill(source: Source, target: OpenFile, progress: Progress, headroom: int) -
     origin = OpenFile(open_regular(source.path), source.path)
     try:
         _check_unchanged(source, origin.fd)
-        size = _padded_size(source, origin.fd)
-        _copy(source, origin, target, progress, headroom)
+        if source.image is not None:
+            convert(source, source.image, target, progress, headroom=headroom)
+        else:
+            _copy(source, origin, target, progress, headroom)
+        size = _padded_size(source, target.fd)
         with host_errors("the work copy", target.path):
             os.ftruncate(target.fd, size)
         _move_gpt(source, target, size)

@@ -68,19 +68,10 @@ def test_symbolic_link_to_a_disk(tmp_path: Path) -> None:
     assert open_source(tmp_path / "link.raw").size == 40 * MIB
 
 
-@pytest.mark.parametrize(
-    ("options", "name"),
-    [
-        ("-f qcow2", "qcow2"),
-        ("-f vmdk", "VMDK"),
-        ("-f vhdx", "VHDX"),
-        ("-f vdi", "VDI"),
-        ("-f vpc -o force_size", "dynamic VHD"),
-    ],
-)
+@pytest.mark.parametrize(("options", "name"), [("qed", "QED"), ("parallels", "Parallels")])
 def test_the_hint_converts(tmp_path: Path, options: str, name: str) -> None:
     raw, disk = gpt_disk(tmp_path / "d.raw"), tmp_path / "IN, OUT's"
-    run(*f"qemu-img convert -f raw {options.replace('-f', '-O')}".split(), raw, disk)
+    run("qemu-img", "convert", "-f", "raw", "-O", options, raw, disk)
     error = refusal(disk)
     assert name in error.message
     assert error.exit_code is ExitCode.GUEST

@@ -1,0 +1,34 @@
+"""`imgfix convert`: any image in, a fixed VHD out, nothing changed in the guest."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from imgfix.commands.options import format_option
+
+
+@click.command()
+@click.argument("disk", metavar="IN", type=click.Path(path_type=Path))
+@click.argument("output", metavar="OUT.vhd", type=click.Path(path_type=Path))
+@format_option
+@click.option("--force", is_flag=True, help="Replace an existing output.")
+def convert(disk: Path, output: Path, image_format: str | None, force: bool) -> None:
+    """Write IN as a fixed VHD of whole MiB; the guest in it is not changed, and IN itself never is.
+
+    IN is a raw image, VHD, VHDX, qcow2, VMDK, VDI or OVA.
+    """
+    from rich.console import Console
+
+    from imgfix import conversion
+    from imgfix.console import terminal_progress
+    from imgfix.interrupt import Interrupts
+
+    with Interrupts().installed():
+        with terminal_progress() as progress:
+            done = conversion.convert(
+                disk, output, progress, os.environ, image_format=image_format, force=force
+            )
+        conversion.show(Console(), done)
