@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from imgfix import __version__
+from imgfix.commands.recover import recover, recovered
 from imgfix.errors import ExitCode, ImgfixError
 
 # Everything heavy (pydantic, rich, the pipeline) is imported by the command that needs it: --help stays quick.
@@ -70,6 +71,11 @@ def cli() -> None:
 )
 @click.option("--force", is_flag=True, help="Replace an existing output.")
 @click.option(
+    "--in-place",
+    is_flag=True,
+    help="No second copy: DISK itself becomes the VHD. There is no way back; see docs/in-place.md.",
+)
+@click.option(
     "--packages",
     type=click.Path(path_type=Path),
     metavar="DIR",
@@ -83,13 +89,15 @@ def apply(
     disk: Path,
     output: Path | None,
     force: bool,
+    in_place: bool,
     packages: Path | None,
     no_network: bool,
     key_files: tuple[str, ...],
     mode: str | None,
     settings: tuple[str, ...],
 ) -> None:
-    """Prepare DISK (raw or fixed VHD) as PROFILE says and write a fixed VHD; DISK itself is never changed.
+    """Prepare DISK (raw or fixed VHD) as PROFILE says and write a fixed VHD; DISK itself is never changed, unless
+    --in-place says so.
 
     PROFILE is a file, a bundled name (`imgfix profile list`), or auto: the bundled one for the guest's distribution.
     """
@@ -99,7 +107,9 @@ def apply(
 
     wish = _wish(profile, mode, settings)
     keys = read_keys(key_files, os.environ)
-    request = pipeline.Request(wish, disk, output, force, not no_network, keys, packages)
+    request = pipeline.Request(wish, disk, output, force, not no_network, keys, packages, in_place)
+    if in_place and recovered(disk):
+        return
     interrupts = Interrupts()
     with interrupts.installed():
         with _progress() as progress:
@@ -135,6 +145,9 @@ def doctor(no_launch: bool) -> None:
 
     if not checkup.show(launch=not no_launch):
         raise _Exit(ExitCode.HOST)
+
+
+cli.add_command(recover)
 
 
 @cli.group()

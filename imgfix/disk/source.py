@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imgfix.disk.formats import HEAD, Format, Identity, identify
+from imgfix.disk.journal import refuse_interrupted
 from imgfix.disk.partition import PartitionTable, read_partitions
 from imgfix.disk.sector import SECTOR, ReadAt
 from imgfix.disk.size import MIB, describe
@@ -82,6 +83,7 @@ def open_source(path: Path) -> Source:
     for a format that is not accepted (with the command that converts it), a damaged or truncated disk and a
     blank one.
     """
+    refuse_interrupted(path)
     fd = open_regular(path)
     try:
         return _examine(path, fd)
