@@ -15,6 +15,7 @@ import click
 from imgfix import __version__
 from imgfix.commands.convert import convert
 from imgfix.commands.options import format_option
+from imgfix.commands.recover import recover, recovered
 from imgfix.errors import ExitCode, ImgfixError
 
 # Everything heavy (pydantic, rich, the pipeline) is imported by the command that needs it: --help stays quick.
@@ -72,6 +73,11 @@ def cli() -> None:
 )
 @click.option("--force", is_flag=True, help="Replace an existing output.")
 @click.option(
+    "--in-place",
+    is_flag=True,
+    help="No second copy: DISK itself becomes the VHD. There is no way back; see docs/in-place.md.",
+)
+@click.option(
     "--packages",
     type=click.Path(path_type=Path),
     metavar="DIR",
@@ -86,6 +92,7 @@ def apply(
     disk: Path,
     output: Path | None,
     force: bool,
+    in_place: bool,
     packages: Path | None,
     no_network: bool,
     image_format: str | None,
@@ -93,7 +100,7 @@ def apply(
     mode: str | None,
     settings: tuple[str, ...],
 ) -> None:
-    """Prepare DISK as PROFILE says and write a fixed VHD; DISK itself is never changed.
+    """Prepare DISK as PROFILE says and write a fixed VHD; DISK itself is never changed, unless --in-place says so.
 
     DISK is a raw image, VHD, VHDX, qcow2, VMDK, VDI or OVA.
 
@@ -105,7 +112,11 @@ def apply(
 
     wish = _wish(profile, mode, settings)
     keys = read_keys(key_files, os.environ)
-    request = pipeline.Request(wish, disk, output, force, not no_network, keys, packages, image_format)
+    request = pipeline.Request(
+        wish, disk, output, force, not no_network, keys, packages, image_format, in_place
+    )
+    if in_place and recovered(disk):
+        return
     interrupts = Interrupts()
     with interrupts.installed():
         with _progress() as progress:
@@ -145,6 +156,7 @@ def doctor(no_launch: bool) -> None:
 
 
 cli.add_command(convert)
+cli.add_command(recover)
 
 
 @cli.group()

@@ -11,6 +11,7 @@ from pathlib import Path
 from imgfix import installer, package_folder
 from imgfix.apply import apply
 from imgfix.disk.identity import footer_identity
+from imgfix.disk.inplace import InPlace
 from imgfix.disk.size import GIB, MIB, Limits, check_size
 from imgfix.disk.source import Source, announce, open_source
 from imgfix.disk.vhd import fixed_footer
@@ -41,7 +42,7 @@ class Request:
     """One call of `imgfix apply`. `output` None means DISK with the suffix .vhd.
 
     `image_format` is one of formats.NAMES where the bytes of DISK do not tell; `packages` a folder of .deb or
-    .rpm files: where it is given, no repository is asked.
+    .rpm files: where it is given, no repository is asked. With `in_place` the disk itself becomes the output.
     """
 
     profile: Profile | Auto
@@ -52,13 +53,14 @@ class Request:
     keys: tuple[Key, ...] = ()
     packages: Path | None = None
     image_format: str | None = None
+    in_place: bool = False
 
     @property
     def target(self) -> Path:
         """The file that will be written."""
         name = self.disk.stem if self.disk.suffix in _IMAGE_SUFFIXES else self.disk.name
         target = self.output or self.disk.with_name(f"{name}.vhd")
-        if self.output is None and target == self.disk:
+        if self.output is None and target == self.disk and not self.in_place:
             raise UsageError(
                 f"{self.disk}: the output would be the source itself, which imgfix never writes",
                 hint=f"name another output: -o {self.disk.with_name(self.disk.stem + '-azure.vhd')}",
@@ -87,14 +89,20 @@ def run(request: Request, progress: Progress, interrupts: Interrupts) -> Report:
     warnings = _check_size(source, request.profile)
     with ExitStack() as stack:
         with progress.phase("copy"):
-            copying = WorkCopy.create(source, request.target, force=request.force, progress=progress.copied)
-            work = stack.enter_context(copying)
+            work = _work(source, request, progress)
+            stack.enter_context(work)
         job = _Job(request, source, work, folder, progress, interrupts)
         profile, facts, plan = job.mutate()
         with progress.phase("emit"):
             identity = footer_identity(source, os.environ)
             work.publish(fixed_footer(work.size, timestamp=identity.timestamp, unique_id=identity.unique_id))
     return Report(request, profile, facts, plan, work.size, warnings, job.launches)
+
+
+def _work(source: Source, request: Request, progress: Progress) -> WorkCopy | InPlace:
+    if request.in_place:
+        return InPlace.create(source, request.target, force=request.force)
+    return WorkCopy.create(source, request.target, force=request.force, progress=progress.copied)
 
 
 def _check_size(source: Source, profile: Profile | Auto) -> tuple[str, ...]:
@@ -112,7 +120,7 @@ class _Job:
         self,
         request: Request,
         source: Source,
-        work: WorkCopy,
+        work: WorkCopy | InPlace,
         folder: PackageFolder | None,
         progress: Progress,
         interrupts: Interrupts,
@@ -179,6 +187,7 @@ class _Job:
                         self._work.path,
                         self._source.table,
                         writable=True,
+                        image_format=self._work.image_format,
                         network=network,
                         keys=self._request.keys,
                         interrupts=self._interrupts,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,15 @@ _HINTS = {
     errno.EFBIG: "the file system or a limit (ulimit -f) refuses files this large: choose another folder",
     errno.ENAMETOOLONG: "choose a shorter name",
 }
+
+#: Names the boundary at which this process is to die, as if somebody had killed it: how crash safety is tested.
+KILL_AT = "IMGFIX_KILL_AT"
+
+
+def boundary(name: str) -> None:
+    """Mark a point between two steps at which a crash leaves another state behind; see KILL_AT."""
+    if os.environ.get(KILL_AT) == name:
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def free_bytes(folder: Path) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from imgfix.disk.fault import host_error, host_errors
@@ -26,6 +28,42 @@ def acquire(path: Path) -> int:
         except BaseException:
             os.close(fd)
             raise
+        os.close(fd)
+
+
+@contextmanager
+def changing(disk: Path) -> Iterator[int]:
+    """Keep every other imgfix from the image while it is changed in place; yields a descriptor for reading.
+
+    Raises HostError if one uses it, or it cannot be opened for writing.
+    """
+    with _held(disk, os.O_RDWR, fcntl.LOCK_EX, "is using") as fd:
+        yield fd
+
+
+@contextmanager
+def reading(disk: Path) -> Iterator[None]:
+    """Keep an imgfix that would change the image in place from it; others may read it too. Raises HostError."""
+    with _held(disk, os.O_RDONLY, fcntl.LOCK_SH, "is changing"):
+        yield
+
+
+@contextmanager
+def _held(disk: Path, flags: int, kind: int, doing: str) -> Iterator[int]:
+    with host_errors("opening it", disk):
+        fd = os.open(disk, flags | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(fd, kind | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise HostError(
+                f"another imgfix{_holder(os.fstat(fd))} {doing} {disk}",
+                hint="wait for it to end; two of them cannot work on one image in place",
+            ) from error
+        except OSError as error:
+            raise host_error(error, "locking", disk) from error
+        yield fd
+    finally:
         os.close(fd)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from pathlib import Path
 
 from imgfix.errors import HostError
 
@@ -49,3 +50,20 @@ def refuse_known_bad(version: Version) -> None:
             f"qemu-img {'.'.join(map(str, version))} writes VHDs of a wrong size, as 2.2.1 to 2.5 all do",
             hint="install qemu-img 2.6 or later",
         )
+
+
+def run(doing: str, path: Path, *arguments: str, program: str = "qemu-img") -> None:
+    """Run qemu-img in the folder of `path`, which messages name; raises HostError with its whole stderr."""
+    refuse_known_bad(installed_version())
+    try:
+        done = subprocess.run(
+            (program, *arguments), cwd=path.parent, stdin=subprocess.DEVNULL, capture_output=True, check=False
+        )
+    except OSError as error:
+        raise HostError(
+            f"{program} cannot be run: {error.strerror}; it is needed for {doing}",
+            hint="apt install qemu-utils, or dnf install qemu-img",
+        ) from error
+    if done.returncode:
+        said = (done.stderr + done.stdout).decode("utf-8", "replace").strip()
+        raise HostError(f"{path}: {doing} failed ({done.returncode}): {said or 'it said nothing'}")

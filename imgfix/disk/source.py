@@ -13,6 +13,7 @@ from pathlib import Path
 
 from imgfix.disk.formats import HEAD, Format, Identity, identify, identify_as
 from imgfix.disk.images import IMAGES, Image, Node, Opened, open_image
+from imgfix.disk.journal import refuse_interrupted
 from imgfix.disk.layout import File
 from imgfix.disk.partition import PartitionTable, read_partitions
 from imgfix.disk.sector import SECTOR, ReadAt
@@ -96,6 +97,7 @@ def open_source(path: Path, as_format: str | None = None, *, blank: bool = False
     ImageError for a format that is not accepted (with the command that converts it), one that depends on other files,
     a damaged or truncated disk and a blank one.
     """
+    refuse_interrupted(path)
     with ExitStack() as held:
         fd = _opened(path, held)
         try:

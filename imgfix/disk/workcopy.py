@@ -11,9 +11,10 @@ import stat
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
+from typing import Literal
 
 from imgfix.disk import gpt, lock
-from imgfix.disk.fault import free_bytes, host_errors, no_space
+from imgfix.disk.fault import boundary, free_bytes, host_errors, no_space
 from imgfix.disk.qemu_convert import convert
 from imgfix.disk.relocate import minimum_size, relocate
 from imgfix.disk.size import MIB, round_up_mib
@@ -34,6 +35,8 @@ class WorkCopy:
 
     Use it as a context manager: leaving without `publish` removes the copy, whatever happened.
     """
+
+    image_format: Literal["raw"] = "raw"
 
     def __init__(self, path: Path, output: Path, size: int, fd: int, held: ExitStack) -> None:
         self.path = path
@@ -69,6 +72,8 @@ class WorkCopy:
         with ExitStack() as held:
             fd = lock.acquire(partial)
             held.callback(_discard, fd, partial)
+            held.enter_context(lock.reading(source.path))
+            boundary("copy")
             size, mode = _fill(source, OpenFile(fd, partial), progress or _silent, headroom)
             work = cls(partial, output, size, fd, held.pop_all())
             work._mode, work._force = mode, force
@@ -86,10 +91,12 @@ class WorkCopy:
             os.pwrite(self._fd, footer, self.size)
             os.fchmod(self._fd, self._mode)
             os.fsync(self._fd)
+        boundary("footer")
         if not self._force:
             _refuse_existing(self.output)
         with host_errors("publishing", self.output):
             self.path.rename(self.output)
+            boundary("renamed")
             _sync_folder(self.output.parent)
         self.close()
         return self.output
