@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from imgfix import __version__
+from imgfix.commands import telling as tellings
 from imgfix.errors import ExitCode, ImgfixError
 
 # Everything heavy (pydantic, rich, the pipeline) is imported by the command that needs it: --help stays quick.
@@ -78,6 +79,7 @@ def cli() -> None:
 @click.option("--no-network", is_flag=True, help="Never give the appliance a network, not even for packages.")
 @_key_option
 @_profile_options
+@tellings.options
 def apply(
     profile: str,
     disk: Path,
@@ -88,6 +90,7 @@ def apply(
     key_files: tuple[str, ...],
     mode: str | None,
     settings: tuple[str, ...],
+    telling: tellings.Telling,
 ) -> None:
     """Prepare DISK (raw or fixed VHD) as PROFILE says and write a fixed VHD; DISK itself is never changed.
 
@@ -99,11 +102,11 @@ def apply(
 
     wish = _wish(profile, mode, settings)
     keys = read_keys(key_files, os.environ)
-    request = pipeline.Request(wish, disk, output, force, not no_network, keys, packages)
+    request = pipeline.Request(wish, disk, output, force, not no_network, keys, packages, telling.keep_failed)
     interrupts = Interrupts()
     with interrupts.installed():
-        with _progress() as progress:
-            result = pipeline.run(request, progress, interrupts)
+        with telling.of(disk, request.target) as (progress, diary):
+            result = pipeline.run(request, progress, interrupts, diary)
         from rich.console import Console
 
         report.show(Console(), result, progress.seconds)
@@ -228,7 +231,7 @@ def main() -> None:
 def _run() -> int:
     try:
         cli.main(prog_name="imgfix", standalone_mode=False)
-    except _Exit as error:
+    except (_Exit, tellings.Told) as error:
         return error.code
     except ImgfixError as error:
         _fail(error.message, error.hint)

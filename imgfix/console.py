@@ -29,15 +29,26 @@ _WORDS = {
     "apply": "changing the guest",
     "verify": "verifying",
     "emit": "writing the VHD",
+    "digest": "making digests of both disks",
 }
 
 
 class PlainProgress(Progress):
     """One line a phase, for pipes and logs."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, *, verbose: bool = False) -> None:
         super().__init__()
         self._console = console
+        self._verbose = verbose
+
+    @property
+    def verbose(self) -> bool:
+        """Tell whether the guest's commands are listened to."""
+        return self._verbose
+
+    def output(self, line: str) -> None:
+        """Show a line of a guest's command, marked as such."""
+        self._console.print(f"  | {safe(line)}", highlight=False, soft_wrap=True)
 
     def begin(self, name: str) -> None:
         """Say that a phase begins."""
@@ -51,8 +62,9 @@ class PlainProgress(Progress):
 class BarProgress(Progress):
     """A bar or a spinner a phase, for terminals; use it as a context manager."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, *, verbose: bool = False) -> None:
         super().__init__()
+        self._verbose = verbose
         self._bars = Bars(
             SpinnerColumn(finished_text="[green]\u2713"),
             TextColumn("{task.description}"),
@@ -82,7 +94,17 @@ class BarProgress(Progress):
 
     def copied(self, done: int, total: int) -> None:
         """Move the copy's bar."""
-        self._bars.update(self._tasks["copy"], completed=done, total=max(total, 1), note=f"{done >> 20} MiB")
+        note = f"{done >> 20} of {total >> 20} MiB"
+        self._bars.update(self._tasks["copy"], completed=done, total=max(total, 1), note=note)
+
+    @property
+    def verbose(self) -> bool:
+        """Tell whether the guest's commands are listened to."""
+        return self._verbose
+
+    def output(self, line: str) -> None:
+        """Show a line of a guest's command above the bars."""
+        self._bars.console.print(f"  [dim]| {safe(line)}[/]", highlight=False)
 
     def say(self, sentence: str) -> None:
         """Print above the bars."""
