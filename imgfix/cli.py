@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from imgfix import __version__
+from imgfix.commands import profiles
 from imgfix.commands import telling as tellings
-from imgfix.errors import ExitCode, ImgfixError
+from imgfix.errors import ExitCode, ImgfixError, ProfileError
 
 # Everything heavy (pydantic, rich, the pipeline) is imported by the command that needs it: --help stays quick.
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def cli() -> None:
 
 
 @cli.command()
-@click.argument("profile")
+@click.argument("profile", shell_complete=profiles.complete)
 @click.argument("disk", type=click.Path(path_type=Path))
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="The VHD to write; default: DISK with .vhd."
@@ -164,25 +165,47 @@ def profile_list() -> None:
 
 
 @profile.command("show")
-@click.argument("name")
+@click.argument("name", shell_complete=profiles.complete)
+@click.option(
+    "--resolved/--as-written",
+    default=True,
+    help="Every setting, as `extends` and `--set` make it (the default), or the file itself.",
+)
 @_profile_options
-def profile_show(name: str, mode: str | None, settings: tuple[str, ...]) -> None:
-    """Show what `extends` and `--set` make of a profile."""
+def profile_show(name: str, resolved: bool, mode: str | None, settings: tuple[str, ...]) -> None:
+    """Show what `extends` and `--set` make of a profile, or with --as-written its file."""
     import yaml
 
+    if not resolved:
+        from imgfix import profile_load
+
+        click.echo(profile_load.find(name).read_text(encoding="utf-8", errors="replace"), nl=False)
+        return
     data = _load(name, mode, settings).model_dump(mode="json")
     click.echo(yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=100), nl=False)
 
 
 @profile.command("validate")
-@click.argument("names", nargs=-1, required=True, metavar="PROFILE...")
+@click.argument("names", nargs=-1, required=True, metavar="PROFILE...", shell_complete=profiles.complete)
 def profile_validate(names: Sequence[str]) -> None:
-    """Check profiles; errors come with file, line, column and YAML path."""
+    """Check profiles; errors come with file, line, column, YAML path, and carets under the place."""
     from imgfix import profile_load
 
+    wrong = False
     for name in names:
-        profile_load.load(name)
-        click.echo(f"{name}: valid")
+        try:
+            profile_load.load(name)
+        except ProfileError as error:
+            wrong = True
+            _fail(profiles.excerpts(error.message), error.hint)
+        else:
+            click.echo(f"{name}: valid")
+    if wrong:
+        raise _Exit(ExitCode.USAGE)
+
+
+profile.add_command(profiles.schema)
+cli.add_command(profiles.published_schema)
 
 
 def _load(name: str, mode: str | None, settings: Sequence[str]) -> Profile:
@@ -233,6 +256,9 @@ def _run() -> int:
         cli.main(prog_name="imgfix", standalone_mode=False)
     except (_Exit, tellings.Told) as error:
         return error.code
+    except ProfileError as error:
+        _fail(profiles.excerpts(error.message), error.hint)
+        return error.exit_code
     except ImgfixError as error:
         _fail(error.message, error.hint)
         return error.exit_code

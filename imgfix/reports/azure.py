@@ -65,16 +65,20 @@ def _upload(image: Image, both: bool) -> Iterator[NextStep]:
     )
     yield NextStep(
         title="Make an empty managed disk to upload into",
-        command='az disk create -g "$RG" -l "$LOCATION" -n "$DISK" --os-type Linux '
-        f"--hyper-v-generation V{image.generation} --architecture {image.architecture} --sku Standard_LRS "
-        f"--upload-type Upload --upload-size-bytes {image.file_size}",
+        command=_lines(
+            'az disk create -g "$RG" -l "$LOCATION" -n "$DISK" --os-type Linux --sku Standard_LRS',
+            f"--hyper-v-generation V{image.generation} --architecture {image.architecture}",
+            f"--upload-type Upload --upload-size-bytes {image.file_size}",
+        ),
         note=f"the number is the size of the VHD file with its footer; generation {image.generation}{other}",
     )
     yield NextStep(
         title="Upload",
-        command='SAS=$(az disk grant-access -g "$RG" -n "$DISK" --access-level Write '
-        f"--duration-in-seconds {_SAS_SECONDS} --query 'accessSAS || accessSas' -o tsv)\n"
-        'azcopy copy "$VHD" "$SAS" --blob-type PageBlob\n'
+        command=_lines(
+            'SAS=$(az disk grant-access -g "$RG" -n "$DISK" --access-level Write',
+            f"--duration-in-seconds {_SAS_SECONDS} --query 'accessSAS || accessSas' -o tsv)",
+        )
+        + '\nazcopy copy "$VHD" "$SAS" --blob-type PageBlob\n'
         'az disk revoke-access -g "$RG" -n "$DISK"',
         note="azcopy leaves out what is zero; the disk can be used once the access is revoked",
     )
@@ -82,22 +86,28 @@ def _upload(image: Image, both: bool) -> Iterator[NextStep]:
 
 def _gallery(image: Image) -> Iterator[NextStep]:
     definition = f'-g "$RG" --gallery-name "$GALLERY" --gallery-image-definition {image.name}'
-    version = f"{definition} --gallery-image-version 1.0.0"
     yield NextStep(
         title="Make an image of it, for as many VMs as you like",
         command='GALLERY=my_gallery\naz sig create -g "$RG" -l "$LOCATION" --gallery-name "$GALLERY"\n'
-        f"az sig image-definition create {definition} "
-        f"--publisher my-company --offer linux --sku {image.name} --os-type Linux --os-state Generalized "
-        f"--hyper-v-generation V{image.generation} --architecture {image.architecture}\n"
-        f"az sig image-version create {version} "
-        '--os-snapshot "$(az disk show -g "$RG" -n "$DISK" --query id -o tsv)"',
+        + _lines(
+            f"az sig image-definition create {definition}",
+            f"--publisher my-company --offer linux --sku {image.name} --os-type Linux --os-state Generalized",
+            f"--hyper-v-generation V{image.generation} --architecture {image.architecture}",
+        )
+        + "\n"
+        + _lines(
+            f"az sig image-version create {definition}",
+            '--gallery-image-version 1.0.0 --os-snapshot "$(az disk show -g "$RG" -n "$DISK" --query id -o tsv)"',
+        ),
         note="the gallery and the definition are made once, a version for each upload",
     )
     yield NextStep(
         title="Start a VM",
-        command=f'az vm create -g "$RG" -n {image.name}-1 '
-        f'--image "$(az sig image-version show {version} --query id -o tsv)" '
-        "--admin-username azureuser --generate-ssh-keys\n"
+        command=_lines(
+            f"IMAGE=$(az sig image-version show {definition}",
+            "--gallery-image-version 1.0.0 --query id -o tsv)",
+        )
+        + f'\naz vm create -g "$RG" -n {image.name}-1 --image "$IMAGE" --admin-username azureuser --generate-ssh-keys\n'
         f'az vm boot-diagnostics enable -g "$RG" -n {image.name}-1',
         note="boot diagnostics show the serial console",
     )
@@ -110,3 +120,8 @@ def _attach(image: Image) -> Iterator[NextStep]:
         f'az vm boot-diagnostics enable -g "$RG" -n {image.name}',
         note="a specialized disk is this very machine: its accounts and keys are those that it had",
     )
+
+
+def _lines(*parts: str) -> str:
+    """Join the parts of one command, each on a line of its own."""
+    return " \\\n    ".join(parts)

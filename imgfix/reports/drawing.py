@@ -14,6 +14,9 @@ _LEAST = 64.0
 #: An unused stretch of the disk smaller than this part of it is not drawn.
 _SLIGHT = 0.004
 
+#: Part of the width that a label of the time line takes.
+_LABEL = 0.1
+
 #: What a box is coloured by: the begin of its content.
 _KINDS = (
     ("esp", "esp"),
@@ -39,13 +42,20 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One stretch of the time line; `label` stands left of it if `before`, else right."""
+    """One stretch of the time line, in row `row`."""
 
     x: float
     width: float
     row: int
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A phase of the time line: `label` tells how long it took in all, at `x`, to the left of it if `before`."""
+
     name: str
     label: str
+    x: float
     before: bool
 
 
@@ -112,28 +122,38 @@ def _laid(texts: Sequence[tuple[str, str, str]], sizes: Sequence[int]) -> tuple[
 
 
 def bars(phases: Sequence[Phase]) -> tuple[Bar, ...]:
-    """Return the time line: a row a phase, in the order in which each first came."""
-    total = max((phase.begin + phase.seconds for phase in phases), default=0.0) or 1.0
-    rows = {name: row for row, name in enumerate(dict.fromkeys(phase.name for phase in phases))}
+    """Return the stretches of the time line: a row a phase, in the order in which each first came."""
+    total = _end(phases) or 1.0
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(phase.name for phase in phases))}
     placed = []
     for phase in phases:
-        x, width = WIDTH * phase.begin / total, max(3.0, WIDTH * phase.seconds / total)
-        x = min(x, WIDTH - width)
-        placed.append(
-            Bar(
-                round(x, 1),
-                round(width, 1),
-                rows[phase.name],
-                phase.name,
-                duration(phase.seconds),
-                x > WIDTH / 2,
-            )
-        )
+        width = max(3.0, WIDTH * phase.seconds / total)
+        x = min(WIDTH * phase.begin / total, WIDTH - width)
+        placed.append(Bar(round(x, 1), round(width, 1), numbers[phase.name]))
     return tuple(placed)
 
 
+def rows(phases: Sequence[Phase]) -> tuple[Row, ...]:
+    """Return the rows of the time line, each with its label beside its bars, where there is room."""
+    placed = bars(phases)
+    found = []
+    for number, name in enumerate(dict.fromkeys(phase.name for phase in phases)):
+        own = [bar for bar in placed if bar.row == number]
+        end = own[-1].x + own[-1].width
+        before = end > WIDTH * (1 - _LABEL)
+        label = duration(sum(phase.seconds for phase in phases if phase.name == name))
+        found.append(Row(name, label, own[0].x if before else end, before))
+    return tuple(found)
+
+
+def _end(phases: Sequence[Phase]) -> float:
+    return max((phase.begin + phase.seconds for phase in phases), default=0.0)
+
+
 def duration(seconds: float) -> str:
-    """Return seconds as people say them: 0.4 s, 12 s, 3 min 20 s."""
+    """Return seconds as people say them: under 0.1 s, 0.4 s, 12 s, 3 min 20 s."""
+    if seconds < 0.1:
+        return "under 0.1 s"
     if seconds < 10:
         return f"{seconds:.1f} s"
     whole = round(seconds)

@@ -14,8 +14,6 @@ from imgfix.reports.model import Change, FileChange, Report
 
 #: A diff with more lines than this is folded.
 _FOLDED = 24
-#: With more files than this all of them are folded.
-_MANY = 12
 
 _PHASES: Mapping[str, str] = {
     "copy": "copy the disk",
@@ -36,13 +34,13 @@ def page(report: Report) -> str:
         report=report,
         phases=_PHASES,
         seconds=(report.ended - report.began).total_seconds(),
-        opened=lambda file: len(report.files) <= _MANY and _is_short(file),
+        opened=_is_opened,
         draw=drawing,
     )
 
 
-def _is_short(file: FileChange) -> bool:
-    return file.diff is not None and len(file.diff) <= _FOLDED
+def _is_opened(file: FileChange) -> bool:
+    return file.diff is not None and len(file.diff) <= _FOLDED and file.action != "removed"
 
 
 def _shown(value: object) -> object:
