@@ -118,7 +118,7 @@ def apply(
 @click.option("--json", "as_json", is_flag=True, help="Facts as JSON on stdout.")
 @_key_option
 def inspect(disk: Path, as_json: bool, key_files: tuple[str, ...]) -> None:
-    """Show what DISK holds: distribution, kernels and their drivers, file systems, packages. Changes nothing."""
+    """Show what DISK holds: distribution, boot loader, kernels and their drivers, file systems. Changes nothing."""
     from imgfix import inspection
     from imgfix.interrupt import Interrupts
     from imgfix.keys import read_keys
@@ -127,8 +127,8 @@ def inspect(disk: Path, as_json: bool, key_files: tuple[str, ...]) -> None:
     interrupts = Interrupts()
     with interrupts.installed():
         with _progress() as progress:
-            facts, table = inspection.inspect(disk, progress, interrupts, keys)
-        inspection.show(facts, table, as_json=as_json)
+            found = inspection.inspect(disk, progress, interrupts, keys)
+        inspection.show(found, as_json=as_json)
 
 
 @cli.command()

@@ -11,7 +11,7 @@ from pathlib import Path
 from imgfix import installer, package_folder
 from imgfix.apply import apply
 from imgfix.diary import Diary, Reproduction
-from imgfix.disk.digest import digests
+from imgfix.disk.digest import Digest
 from imgfix.disk.identity import footer_identity
 from imgfix.disk.keep import keep
 from imgfix.disk.partition import PartitionTable, read_partitions
@@ -92,6 +92,7 @@ def run(request: Request, progress: Progress, interrupts: Interrupts, diary: Dia
     source = diary.source = open_source(request.disk)
     warnings = diary.warnings = _check_size(source, request.profile)
     with ExitStack() as stack:
+        digest = stack.enter_context(Digest(source.path)) if diary.detailed else None
         with progress.phase("copy"):
             copying = WorkCopy.create(source, request.target, force=request.force, progress=progress.copied)
             work = stack.enter_context(copying)
@@ -104,10 +105,10 @@ def run(request: Request, progress: Progress, interrupts: Interrupts, diary: Dia
             identity = footer_identity(source, os.environ)
             diary.table = _table(work)
             work.publish(fixed_footer(work.size, timestamp=identity.timestamp, unique_id=identity.unique_id))
-    diary.published = True
-    if diary.detailed:
-        with progress.phase("digest"):
-            diary.source_sha256, diary.output_sha256 = digests(source.path, request.target)
+        diary.published = True
+        if digest is not None:
+            with progress.phase("digest"), Digest(request.target) as other:
+                diary.source_sha256, diary.output_sha256 = digest.result(), other.result()
     return Report(request, profile, facts, plan, work.size, warnings, job.launches)
 
 

@@ -100,7 +100,14 @@ class Telling:
             except ImgfixError as second:  # the first one is what counts
                 progress.say(f"the report is not written: {second.message}")
             raise
-        self._write(diary, progress)
+        try:
+            self._write(diary, progress)
+        except Exception as error:
+            if isinstance(error, ImgfixError):
+                kind, why = type(error), error.message
+            else:
+                kind, why = ImgfixError, f"this is a bug of imgfix: {error!r}"
+            raise kind(f"{diary.target} is ready, but its report is not written: {why}") from error
 
     def _write(self, diary: Diary, progress: Progress) -> None:
         if not self.reports:

@@ -1,10 +1,12 @@
-"""Digests of whole disks: holes are hashed without being read, two files side by side."""
+"""Digests of whole disks: holes are hashed without being read, and other work goes on meanwhile."""
 
 from __future__ import annotations
 
 import hashlib
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from types import TracebackType
 
 from imgfix.disk.fault import host_errors
 from imgfix.disk.sparse import data_extents
@@ -13,30 +15,49 @@ _PIECE = 4 << 20
 _ZEROS = bytes(_PIECE)
 
 
-def sha256(path: Path) -> str:
-    """Return the hexadecimal digest of the file at `path`; raises HostError where it cannot be read."""
-    digest = hashlib.sha256()
-    with host_errors("its digest", path), path.open("rb", buffering=0) as stream:
-        size, at = path.stat().st_size, 0
-        for extent in data_extents(stream.fileno(), size):
-            _hole(digest, extent.start - at)
-            stream.seek(extent.start)
-            at = extent.start
-            while at < extent.end and (piece := stream.read(min(_PIECE, extent.end - at))):
-                digest.update(piece)
-                at += len(piece)
-        _hole(digest, size - at)
-    return digest.hexdigest()
+class Digest:
+    """The SHA-256 of a file, made in the background: hashing lets other threads run. A context manager.
 
+    `result()` waits for it; leaving the context before gives it up.
+    """
 
-def _hole(digest: hashlib._Hash, length: int) -> None:
-    while length > 0:
-        digest.update(_ZEROS if length >= _PIECE else _ZEROS[:length])
-        length -= _PIECE
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._given_up = threading.Event()
+        self._pool = ThreadPoolExecutor(1)
+        self._future: Future[str] = self._pool.submit(self._made)
 
+    def __enter__(self) -> Digest:
+        return self
 
-def digests(first: Path, second: Path) -> tuple[str, str]:
-    """Return the digests of two files, made at the same time: hashing lets other threads run."""
-    with ThreadPoolExecutor(2) as pool:
-        one, two = pool.map(sha256, (first, second))
-    return one, two
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._given_up.set()
+        self._pool.shutdown()
+
+    def result(self) -> str:
+        """Return the hexadecimal digest; raises HostError where the file cannot be read."""
+        return self._future.result()
+
+    def _made(self) -> str:
+        digest = hashlib.sha256()
+        with host_errors("its digest", self._path), self._path.open("rb", buffering=0) as stream:
+            size, at = self._path.stat().st_size, 0
+            for extent in data_extents(stream.fileno(), size):
+                self._hole(digest, extent.start - at)
+                stream.seek(extent.start)
+                at = extent.start
+                while at < extent.end and not self._given_up.is_set():
+                    piece = stream.read(min(_PIECE, extent.end - at))
+                    if not piece:
+                        break
+                    digest.update(piece)
+                    at += len(piece)
+            self._hole(digest, size - at)
+        return digest.hexdigest()
+
+    def _hole(self, digest: hashlib._Hash, length: int) -> None:
+        while length > 0 and not self._given_up.is_set():
+            digest.update(_ZEROS if length >= _PIECE else _ZEROS[:length])
+            length -= _PIECE
