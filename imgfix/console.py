@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
-from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, SpinnerColumn, Task, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
+from rich.text import Text
 
 from imgfix.progress import Progress
 
@@ -59,6 +60,16 @@ class PlainProgress(Progress):
         self._console.print(f"  {safe(sentence)}", highlight=False, soft_wrap=True)
 
 
+class _Mark(SpinnerColumn):
+    """Turns while a phase goes on; then says how it ended."""
+
+    def render(self, task: Task) -> RenderableType:
+        """Return a tick, a cross or the spinner."""
+        if task.fields["failed"]:
+            return Text("\u2717", style="bold red")
+        return super().render(task)
+
+
 class BarProgress(Progress):
     """A bar or a spinner a phase, for terminals; use it as a context manager."""
 
@@ -66,7 +77,7 @@ class BarProgress(Progress):
         super().__init__()
         self._verbose = verbose
         self._bars = Bars(
-            SpinnerColumn(finished_text="[green]\u2713"),
+            _Mark(finished_text="[green]\u2713"),
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             TextColumn("{task.fields[note]}", style="dim"),
@@ -85,12 +96,12 @@ class BarProgress(Progress):
     def begin(self, name: str) -> None:
         """Show a new line, or wake the one that this phase already has."""
         if name not in self._tasks:
-            self._tasks[name] = self._bars.add_task(_WORDS[name], total=None, note="")
+            self._tasks[name] = self._bars.add_task(_WORDS[name], total=None, note="", failed=False)
         self._bars.update(self._tasks[name], total=None)
 
     def end(self, name: str) -> None:
-        """Fill the bar."""
-        self._bars.update(self._tasks[name], total=1, completed=1, note="")
+        """Fill the bar, or stop it where it failed."""
+        self._bars.update(self._tasks[name], total=1, completed=1, note="", failed=self.failed_in == name)
 
     def copied(self, done: int, total: int) -> None:
         """Move the copy's bar."""

@@ -40,18 +40,23 @@ def line(
     *,
     disposable: bool,
     network: bool,
+    emulated: bool,
     opened: Sequence[tuple[str, str]] = (),
 ) -> str:
     """Return one shell line that runs `argv` in the guest on `disk`, a raw image.
 
     Unless the disk is `disposable`, a throw-away overlay is put above it, so that nothing writes it. `opened` are
-    (device, name) of LUKS volumes, for which guestfish asks the key. `network` gives the appliance one.
+    (device, name) of LUKS volumes, for which guestfish asks the key. `network` gives the appliance one, `emulated`
+    keeps it from using KVM.
     """
     image, image_format, before = str(disk), "raw", ""
     if not disposable:
         image, image_format = f"{disk.name}.overlay.qcow2", "qcow2"
         create = ("qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", str(disk.absolute()), image)
         before = f"{shlex.join(create)} && "
+    before += "LIBGUESTFS_BACKEND=direct "
+    if emulated:
+        before += "LIBGUESTFS_BACKEND_SETTINGS=force_tcg "
     script = _PREPARED + shlex.join(("env", "-i", *ENVIRONMENT, *argv))
     head = ("guestfish", "--rw", f"--format={image_format}", "-a", image, *(["--network"] if network else []))
     if opened:

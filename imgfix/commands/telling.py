@@ -61,10 +61,10 @@ class Telling:
                     events.done(str(output))
             except (ImgfixError, KeyboardInterrupt) as error:
                 stack.close()
-                self._explain(diary)
+                told = _told(error)
+                self._explain(told, diary)
                 if events is None:
                     raise
-                told = _told(error)
                 events.failed(told)
                 raise Told(told.exit_code) from error
 
@@ -121,17 +121,14 @@ class Telling:
             write(report, path)
             progress.say(f"report: {path}")
 
-    def _explain(self, diary: Diary) -> None:
-        """With --debug: the line that runs the failed command of the guest again."""
-        if not self.debug or self.form == "json":
-            return
-        from imgfix.console import printable
-        from imgfix.reports.build import guestfish_line
+    def _explain(self, error: ImgfixError, diary: Diary) -> None:
+        """With --debug: add to the hint the line that runs the failed command of the guest again."""
+        if self.debug:
+            from imgfix.reports.build import guestfish_line
 
-        line = guestfish_line(diary)
-        if line:
-            click.secho("to run it again: ", fg="cyan", bold=True, err=True)
-            click.echo(printable(line), err=True)
+            line = guestfish_line(diary)
+            if line:
+                error.hint = "\n".join(filter(None, (error.hint, f"to run it again:\n{line}")))
 
 
 class _Interrupted(ImgfixError):

@@ -281,5 +281,6 @@ def guestfish_line(diary: Diary) -> str | None:
         again.command.argv,
         disposable=diary.kept is not None,
         network=again.network,
+        emulated=diary.accelerator == "TCG",
         opened=again.opened,
     )
