@@ -22,10 +22,13 @@ from imgfix.recording import FileChange, FileState
 from imgfix.reports import azure, model
 from imgfix.reports.diff import diff
 from imgfix.reports.disk import disk
+from imgfix.tree import Kind
 from imgfix.wording import told
 
 #: The step whose advice is what looks secret.
 _SECRETS = "secrets"
+#: The step that takes away what is the old machine's own: what its logs and identity held is not to live on here.
+_GENERALIZE = "generalize"
 
 
 def build(
@@ -192,7 +195,11 @@ def _steps(items: Sequence[Item], requirements: Mapping[str, tuple[str, ...]]) -
 
 def _file(change: FileChange) -> model.FileChange:
     before, after = change.before, change.after
-    lines, why = _diff(before, after)
+    cleared = after is None or (after.kind is Kind.FILE and not after.size)
+    if change.step == _GENERALIZE and cleared:
+        lines, why = None, "it belonged to the old machine"
+    else:
+        lines, why = _diff(before, after)
     return model.FileChange(
         path=change.path,
         step=change.step,

@@ -10,7 +10,7 @@ from imgfix.reports.model import Disk, Phase, Piece
 #: Width of every drawing, in the drawing's own units.
 WIDTH = 1000.0
 #: A box is at least this wide, so that it can be seen and named.
-_LEAST = 64.0
+_LEAST = 92.0
 #: An unused stretch of the disk smaller than this part of it is not drawn.
 _SLIGHT = 0.004
 
@@ -102,8 +102,9 @@ def _box(stretch: _Stretch) -> tuple[str, str, str]:
 
 def _named(piece: Piece) -> tuple[str, str, str]:
     kind = next((kind for begin, kind in _KINDS if piece.content.startswith(begin)), "data")
-    title = piece.mountpoint or piece.content or "?"
-    what = f"{piece.content} " if piece.mountpoint and piece.content else ""
+    title = piece.mountpoint or piece.content or f"partition {piece.number}"
+    content = piece.content.partition(" ")[0]
+    what = f"{content} " if piece.mountpoint and content else ""
     return title, f"{what}{human(piece.size)}", kind
 
 

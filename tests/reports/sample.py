@@ -48,7 +48,7 @@ ITEMS = (
         "users", WriteFile("/etc/shadow", SHADOW.replace("$6$secret", "*").encode(), "no password for root")
     ),
     Item("generalize", Remove(f"/var/log/{EVIL}", "a log of the old machine")),
-    Item("generalize", Remove("/var/log/binary", "a log of the old machine")),
+    Item("leftovers", Remove("/var/log/binary", "a log of the old machine")),
     Item("lvm", Noop("there is no LVM")),
     Item("secrets", Advice(f"private keys stay: /root/{EVIL}")),
 )

@@ -64,6 +64,12 @@ def test_changed_files_have_their_diff_and_digests() -> None:
     assert (binary.action, binary.diff, binary.no_diff) == ("removed", None, "no text")
 
 
+def test_what_generalizing_took_away_does_not_live_on_in_the_report() -> None:
+    report = sample.report(sample.diary())
+    (log,) = [file for file in report.files if file.step == "generalize"]
+    assert (log.action, log.diff, log.no_diff) == ("removed", None, "it belonged to the old machine")
+
+
 def test_what_others_may_not_read_is_not_in_the_report() -> None:
     report = sample.report(sample.diary())
     shadow = next(file for file in report.files if file.path == "/etc/shadow")
