@@ -10,8 +10,8 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -48,6 +48,9 @@ _KERNEL_ARGUMENTS = "md_mod.start_ro=1"
 DISK = "/dev/sda"
 LABEL = "guest"
 _NAMES = re.compile(r"/dev/sd[a-z]+")
+
+#: Text on the appliance's console (https://libguestfs.org/guestfs.3.html#guestfs_event_appliance).
+_EVENT_APPLIANCE = 0x0010
 
 #: libguestfs' name of the user-mode network in the direct backend (lib/launch-direct.c).
 _NETDEV = "usernet"
@@ -137,6 +140,26 @@ class Appliance:
         self._disk = self._disk or kernel_name(self._handle)
         other = {DISK: self._disk, self._disk: DISK}
         return _NAMES.sub(lambda found: other.get(found[0], found[0]), text)
+
+    @contextmanager
+    def console(self, heard: Callable[[str], None] | None) -> Iterator[None]:
+        """Give `heard` each line that appears on the appliance's console meanwhile; None hears nothing."""
+        if heard is None:
+            yield
+            return
+        rest = ""
+
+        def came(_event: int, _handle: int, text: str, _numbers: object) -> None:
+            nonlocal rest
+            *lines, rest = (rest + text.replace("\r", "")).split("\n")
+            for line in lines:
+                heard(line)
+
+        listener = self._handle.set_event_callback(came, _EVENT_APPLIANCE)
+        try:
+            yield
+        finally:
+            self._handle.delete_event_callback(listener)
 
     def cut_network(self) -> None:
         """Unplug the network for the rest of this launch; guest code cannot plug it in again."""

@@ -18,7 +18,7 @@ from imgfix.change import (
     SetAttributes,
     WriteFile,
 )
-from imgfix.errors import ApplyError
+from imgfix.errors import ApplyError, CommandError, FailedCommand
 from imgfix.guest import CommandResult, Guest
 from imgfix.plan import Plan
 from imgfix.textedit import grubcfg
@@ -93,9 +93,10 @@ def _run(command: RunCommand, guest: Guest) -> None:
     result = guest.run(command.argv)
     hint = "try the command in the booted guest; in the appliance it has no network and no running services"
     if result.status:
-        raise ApplyError(
+        raise CommandError(
             f"the profile's command {command.name!r} failed in the guest with status {result.status}: "
             f"`{' '.join(command.argv)}`:\n{result.output.strip() or 'no output'}",
+            command=FailedCommand(command.argv, result.status, result.output),
             hint=hint,
         )
     if command.creates is not None and not files.exists(guest, command.creates):
@@ -114,8 +115,9 @@ def _run(command: RunCommand, guest: Guest) -> None:
 
 def _check(rebuild: Rebuild, argv: tuple[str, ...], result: CommandResult) -> None:
     if result.status:
-        raise ApplyError(
+        raise CommandError(
             f"{rebuild.target} cannot be rebuilt ({rebuild.reason}): `{' '.join(argv)}` failed in the guest with "
             f"status {result.status}:\n{result.output.strip()}",
+            command=FailedCommand(argv, result.status, result.output),
             hint="run the command in the booted guest; once it works there it works here",
         )

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from imgfix import __version__
+from imgfix.commands import profiles
+from imgfix.commands import telling as tellings
 from imgfix.commands.convert import convert
 from imgfix.commands.options import format_option
 from imgfix.commands.recover import recover, recovered
-from imgfix.errors import ExitCode, ImgfixError
+from imgfix.errors import ExitCode, ImgfixError, ProfileError
 
 # Everything heavy (pydantic, rich, the pipeline) is imported by the command that needs it: --help stays quick.
 if TYPE_CHECKING:
@@ -66,7 +68,7 @@ def cli() -> None:
 
 
 @cli.command()
-@click.argument("profile")
+@click.argument("profile", shell_complete=profiles.complete)
 @click.argument("disk", type=click.Path(path_type=Path))
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="The VHD to write; default: DISK with .vhd."
@@ -87,6 +89,7 @@ def cli() -> None:
 @format_option
 @_key_option
 @_profile_options
+@tellings.options
 def apply(
     profile: str,
     disk: Path,
@@ -99,6 +102,7 @@ def apply(
     key_files: tuple[str, ...],
     mode: str | None,
     settings: tuple[str, ...],
+    telling: tellings.Telling,
 ) -> None:
     """Prepare DISK as PROFILE says and write a fixed VHD; DISK itself is never changed, unless --in-place says so.
 
@@ -113,14 +117,16 @@ def apply(
     wish = _wish(profile, mode, settings)
     keys = read_keys(key_files, os.environ)
     request = pipeline.Request(
-        wish, disk, output, force, not no_network, keys, packages, image_format, in_place
+        wish, disk, output, force, not no_network, keys, packages, image_format, in_place, telling.keep_failed
     )
+    if in_place and telling.keep_failed:
+        raise click.UsageError("--keep-failed needs a work copy, and there is none with --in-place")
     if in_place and recovered(disk):
         return
     interrupts = Interrupts()
     with interrupts.installed():
-        with _progress() as progress:
-            result = pipeline.run(request, progress, interrupts)
+        with telling.of(disk, request.target) as (progress, diary):
+            result = pipeline.run(request, progress, interrupts, diary)
         from rich.console import Console
 
         report.show(Console(), result, progress.seconds)
@@ -132,7 +138,7 @@ def apply(
 @format_option
 @_key_option
 def inspect(disk: Path, as_json: bool, image_format: str | None, key_files: tuple[str, ...]) -> None:
-    """Show what DISK holds: distribution, kernels and their drivers, file systems, packages. Changes nothing."""
+    """Show what DISK holds: distribution, boot loader, kernels and their drivers, file systems. Changes nothing."""
     from imgfix import inspection
     from imgfix.interrupt import Interrupts
     from imgfix.keys import read_keys
@@ -141,8 +147,8 @@ def inspect(disk: Path, as_json: bool, image_format: str | None, key_files: tupl
     interrupts = Interrupts()
     with interrupts.installed():
         with _progress() as progress:
-            facts, table = inspection.inspect(disk, progress, interrupts, keys, image_format)
-        inspection.show(facts, table, as_json=as_json)
+            found = inspection.inspect(disk, progress, interrupts, keys, image_format)
+        inspection.show(found, as_json=as_json)
 
 
 @cli.command()
@@ -183,25 +189,47 @@ def profile_list() -> None:
 
 
 @profile.command("show")
-@click.argument("name")
+@click.argument("name", shell_complete=profiles.complete)
+@click.option(
+    "--resolved/--as-written",
+    default=True,
+    help="Every setting, as `extends` and `--set` make it (the default), or the file itself.",
+)
 @_profile_options
-def profile_show(name: str, mode: str | None, settings: tuple[str, ...]) -> None:
-    """Show what `extends` and `--set` make of a profile."""
+def profile_show(name: str, resolved: bool, mode: str | None, settings: tuple[str, ...]) -> None:
+    """Show what `extends` and `--set` make of a profile, or with --as-written its file."""
     import yaml
 
+    if not resolved:
+        from imgfix import profile_load
+
+        click.echo(profile_load.find(name).read_text(encoding="utf-8", errors="replace"), nl=False)
+        return
     data = _load(name, mode, settings).model_dump(mode="json")
     click.echo(yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=100), nl=False)
 
 
 @profile.command("validate")
-@click.argument("names", nargs=-1, required=True, metavar="PROFILE...")
+@click.argument("names", nargs=-1, required=True, metavar="PROFILE...", shell_complete=profiles.complete)
 def profile_validate(names: Sequence[str]) -> None:
-    """Check profiles; errors come with file, line, column and YAML path."""
+    """Check profiles; errors come with file, line, column, YAML path, and carets under the place."""
     from imgfix import profile_load
 
+    wrong = False
     for name in names:
-        profile_load.load(name)
-        click.echo(f"{name}: valid")
+        try:
+            profile_load.load(name)
+        except ProfileError as error:
+            wrong = True
+            _fail(profiles.excerpts(error.message), error.hint)
+        else:
+            click.echo(f"{name}: valid")
+    if wrong:
+        raise _Exit(ExitCode.USAGE)
+
+
+profile.add_command(profiles.schema)
+cli.add_command(profiles.published_schema)
 
 
 def _load(name: str, mode: str | None, settings: Sequence[str]) -> Profile:
@@ -247,8 +275,11 @@ def main() -> None:
 def _run() -> int:
     try:
         cli.main(prog_name="imgfix", standalone_mode=False)
-    except _Exit as error:
+    except (_Exit, tellings.Told) as error:
         return error.code
+    except ProfileError as error:
+        _fail(profiles.excerpts(error.message), error.hint)
+        return error.exit_code
     except ImgfixError as error:
         _fail(error.message, error.hint)
         return error.exit_code

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
-from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, SpinnerColumn, Task, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
+from rich.text import Text
 
 from imgfix.progress import Progress
 
@@ -32,15 +33,26 @@ _WORDS = {
     "apply": "changing the guest",
     "verify": "verifying",
     "emit": "writing the VHD",
+    "digest": "making digests of both disks",
 }
 
 
 class PlainProgress(Progress):
     """One line a phase, for pipes and logs."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, *, verbose: bool = False) -> None:
         super().__init__()
         self._console = console
+        self._verbose = verbose
+
+    @property
+    def verbose(self) -> bool:
+        """Tell whether the guest's commands are listened to."""
+        return self._verbose
+
+    def output(self, line: str) -> None:
+        """Show a line of a guest's command, marked as such."""
+        self._console.print(f"  | {safe(line)}", highlight=False, soft_wrap=True)
 
     def begin(self, name: str) -> None:
         """Say that a phase begins."""
@@ -51,13 +63,24 @@ class PlainProgress(Progress):
         self._console.print(f"  {safe(sentence)}", highlight=False, soft_wrap=True)
 
 
+class _Mark(SpinnerColumn):
+    """Turns while a phase goes on; then says how it ended."""
+
+    def render(self, task: Task) -> RenderableType:
+        """Return a tick, a cross or the spinner."""
+        if task.fields["failed"]:
+            return Text("\u2717", style="bold red")
+        return super().render(task)
+
+
 class BarProgress(Progress):
     """A bar or a spinner a phase, for terminals; use it as a context manager."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, *, verbose: bool = False) -> None:
         super().__init__()
+        self._verbose = verbose
         self._bars = Bars(
-            SpinnerColumn(finished_text="[green]\u2713"),
+            _Mark(finished_text="[green]\u2713"),
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             TextColumn("{task.fields[note]}", style="dim"),
@@ -76,16 +99,26 @@ class BarProgress(Progress):
     def begin(self, name: str) -> None:
         """Show a new line, or wake the one that this phase already has."""
         if name not in self._tasks:
-            self._tasks[name] = self._bars.add_task(_WORDS[name], total=None, note="")
+            self._tasks[name] = self._bars.add_task(_WORDS[name], total=None, note="", failed=False)
         self._bars.update(self._tasks[name], total=None)
 
     def end(self, name: str) -> None:
-        """Fill the bar."""
-        self._bars.update(self._tasks[name], total=1, completed=1, note="")
+        """Fill the bar, or stop it where it failed."""
+        self._bars.update(self._tasks[name], total=1, completed=1, note="", failed=self.failed_in == name)
 
     def copied(self, done: int, total: int) -> None:
         """Move the copy's bar."""
-        self._bars.update(self._tasks["copy"], completed=done, total=max(total, 1), note=f"{done >> 20} MiB")
+        note = f"{done >> 20} of {total >> 20} MiB"
+        self._bars.update(self._tasks["copy"], completed=done, total=max(total, 1), note=note)
+
+    @property
+    def verbose(self) -> bool:
+        """Tell whether the guest's commands are listened to."""
+        return self._verbose
+
+    def output(self, line: str) -> None:
+        """Show a line of a guest's command above the bars."""
+        self._bars.console.print(f"  [dim]| {safe(line)}[/]", highlight=False)
 
     def say(self, sentence: str) -> None:
         """Print above the bars."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import IntEnum
 
 
@@ -75,6 +76,23 @@ class ApplyError(ImgfixError):
     """A planned change could not be carried out; nothing was published (exit 5)."""
 
     exit_code = ExitCode.APPLY
+
+
+@dataclass(frozen=True, slots=True)
+class FailedCommand:
+    """A command of the guest that failed: its exit status, and the end of stdout and stderr together."""
+
+    argv: tuple[str, ...]
+    status: int
+    output: str
+
+
+class CommandError(ApplyError):
+    """A command of the guest failed; the message has its output, `command` all of it in parts (exit 5)."""
+
+    def __init__(self, message: str, *, command: FailedCommand, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.command = command
 
 
 class VerifyError(ImgfixError):

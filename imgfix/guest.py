@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 import stat as st
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from imgfix.appliance import Appliance, GuestfsError
 from imgfix.errors import ApplyError, GuestError
+from imgfix.guestfish import ENVIRONMENT
 from imgfix.tree import Entry, Kind
 
 #: A configuration file larger than this (bytes) is no configuration file; reading it could fill the memory.
@@ -29,24 +30,24 @@ MAX_OUTPUT = 256 << 10
 
 _KINDS = {st.S_IFREG: Kind.FILE, st.S_IFDIR: Kind.DIRECTORY, st.S_IFLNK: Kind.LINK}
 
-_ENVIRONMENT = (
-    "HOME=/root",
-    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-    "LC_ALL=C",
-    "DEBIAN_FRONTEND=noninteractive",
-)
-
 # libguestfs binds /dev, /proc and /sys into the guest, but not /run, and drops stderr on success and stdout on
 # failure. tmpfs on /run and /tmp keeps what generators leave there out of the image. In a PID namespace of its
 # own nothing outlives the command: a daemon that a maintainer script starts would keep the appliance busy and
 # the file systems mounted. In such a namespace a chroot is not seen to be one (running_in_chroot() of systemd), so
 # that udevadm trigger, which maintainer scripts run, would reach the appliance's udev but for a read-only /sys.
+# Who wants to hear the output gets it on the console while the command runs; tail looks once a second.
 _INSIDE = """
 mount -o remount,bind,ro /sys 2>/dev/null
 mount -t tmpfs -o mode=0755 imgfix /run && mount -t tmpfs -o mode=1777 imgfix /tmp || exit 1
 mkdir /run/lock
+if [ -n "$HEARD" ]; then
+  : >/run/imgfix.out
+  { tail -n +1 -f /run/imgfix.out & echo $! >/run/imgfix.tail; wait; } 2>/dev/null |
+    LC_ALL=C tr -c '\\11\\12\\15\\40-\\176' '?' >/dev/console &
+fi
 "$@" >/run/imgfix.out 2>&1 </dev/null
 code=$?
+if [ -n "$HEARD" ]; then sleep 2; kill "$(cat /run/imgfix.tail)"; fi
 tail -c %d /run/imgfix.out
 printf '\\n%%d' "$code"
 umount /tmp /run 2>/dev/null || :
@@ -85,6 +86,8 @@ class Guest:
         self._folders: dict[str, dict[str, Entry]] = {}
         self._contents: dict[str, bytes] = {}
         self._since = 0
+        #: Gets each line that a command of the guest prints, while it runs.
+        self.heard: Callable[[str], None] | None = None
 
     # -- Tree
 
@@ -160,6 +163,11 @@ class Guest:
                 self._appliance.call("download", path, f"/dev/fd/{copy.fileno()}")
             copy.seek(0)
             yield copy
+
+    def sha256(self, path: str) -> str:
+        """Return the digest of the regular file at `path`, of any size; it is read in the appliance."""
+        with self.translated(f"the digest of {path} cannot be made"):
+            return str(self._appliance.call("checksum", "sha256", path))
 
     def free_bytes(self, path: str) -> int:
         """Return the free bytes of the file system that holds `path`."""
@@ -256,16 +264,17 @@ class Guest:
         command = [
             "env",
             f"INSIDE={inside}",
+            f"HEARD={'yes' if self.heard else ''}",
             "/bin/sh",
             "-c",
             _WRAPPER,
             "imgfix",
             "env",
             "-i",
-            *_ENVIRONMENT,
+            *ENVIRONMENT,
             *argv,
         ]
-        with self.changing(f"{argv[0]} cannot be run in the guest"):
+        with self.changing(f"{argv[0]} cannot be run in the guest"), self._appliance.console(self.heard):
             answer = self._decoded("command", command)
         output, _, status = answer.rpartition("\n")
         if not status.isdigit():

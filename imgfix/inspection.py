@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from imgfix.disk.overlay import overlay
 from imgfix.disk.partition import PartitionTable
 from imgfix.disk.size import GIB, MIB
 from imgfix.disk.source import announce, open_source
+from imgfix.facts.bootloader import Bootloader, read_bootloader
 from imgfix.facts.model import DriverState, Facts, Kernel
 from imgfix.facts.reader import DRIVERS
 from imgfix.interrupt import Interrupts
@@ -26,13 +28,22 @@ from imgfix.session import opened
 from imgfix.steps.storage import remarks
 
 
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """What a disk holds."""
+
+    facts: Facts
+    table: PartitionTable
+    bootloader: Bootloader
+
+
 def inspect(
     disk: Path,
     progress: Progress,
     interrupts: Interrupts,
     keys: Sequence[Key] = (),
     image_format: str | None = None,
-) -> tuple[Facts, PartitionTable]:
+) -> Inspected:
     """Read the facts of `disk`, which is opened read-only; `keys` open encrypted volumes. Raises ImgfixError.
 
     `image_format` is one of formats.NAMES where the bytes of `disk` do not tell.
@@ -54,49 +65,102 @@ def inspect(
             session = stack.enter_context(opening)
         with progress.phase("inspect"):
             facts = session.facts()
+            bootloader = read_bootloader(session.guest, facts.storage)
             session.close_clean()
-    return facts, source.table
+    return Inspected(facts, source.table, bootloader)
 
 
-def show(facts: Facts, table: PartitionTable, *, as_json: bool) -> None:
+def show(found: Inspected, *, as_json: bool) -> None:
     """Print the facts on stdout."""
+    facts = found.facts
     if as_json:
-        data = {"facts": _plain(facts), "partitions": _plain(table)}
+        data = {
+            "facts": _plain(facts),
+            "partitions": _plain(found.table),
+            "boot_loader": _plain(found.bootloader),
+        }
         print(json.dumps(data, indent=2, sort_keys=True))
         return
     console = Console()
     console.print(
-        f"[bold]{safe(facts.distro.pretty_name)}[/] (family {facts.distro.family})", highlight=False
+        f"[bold]{safe(facts.distro.pretty_name)}[/] (family {facts.distro.family}), "
+        f"{len(facts.packages)} packages",
+        highlight=False,
     )
-    console.print(_storage(facts), _kernels(facts))
+    console.print(_boot(facts, found.bootloader), "", _storage(facts), "", _kernels(facts), highlight=False)
     for line in _lines(facts):
         console.print(line, highlight=False)
-    for remark in remarks(facts.storage):
-        console.print(f"[yellow]note[/] {safe(remark)}", highlight=False)
+
+
+def _boot(facts: Facts, loader: Bootloader) -> Table:
+    """Both generations of VMs with their reasons, and what boots the guest."""
+    grid = Table(box=None, pad_edge=False, show_header=False, padding=(0, 1))
+    for style in ("bold", "", "dim"):
+        grid.add_column(style=style, overflow="fold")
+    found = facts.generations
+    for name, verdict in (
+        ("Generation 1", found.gen1 if found else None),
+        ("Generation 2", found.gen2 if found else None),
+    ):
+        if verdict is not None:
+            word = "[green]boots[/]" if verdict.possible else "[yellow]does not boot[/]"
+            grid.add_row(name, word, safe("; ".join(verdict.reasons)))
+    for index, (name, paths) in enumerate(_loaders(loader)):
+        grid.add_row("" if index else "boot loader", name, safe(", ".join(paths)))
+    return grid
+
+
+def _loaders(loader: Bootloader) -> Iterator[tuple[str, Sequence[str]]]:
+    """Yield each boot loader with the files that configure it."""
+    if loader.grub2:
+        stubs = {config.path: f"{config.path} (leads to {config.leads_to})" for config in loader.grub2}
+        yield "GRUB 2", [c.path if c.leads_to is None else stubs[c.path] for c in loader.grub2]
+    if loader.generator:
+        yield "made by", (loader.generator,)
+    if loader.legacy:
+        yield "GRUB legacy", loader.legacy
+    if loader.systemd_boot:
+        yield "systemd-boot", ("on the EFI system partition",)
+    if loader.entries:
+        yield "BLS entries", loader.entries
+    if loader.unified:
+        yield "unified kernel images", loader.unified
+    for name, path in loader.others:
+        yield name, (path,)
+    if not (loader.is_editable or loader.unified or loader.others):
+        yield "[yellow]none that is known[/]", ()
 
 
 def _lines(facts: Facts) -> Iterator[str]:
-    """What fits no table: the verdicts on both generations, lines that disable drivers, packages."""
-    if facts.generations is not None:
-        for number, verdict in ((1, facts.generations.gen1), (2, facts.generations.gen2)):
-            word = "[green]boots[/]" if verdict.possible else "[yellow]does not boot[/]"
-            yield f"Generation {number}: {word}: {safe('; '.join(verdict.reasons))}"
+    """What fits no table: lines that disable drivers, and remarks on the storage."""
     for one in facts.disabled:
-        yield f"{safe(one.place)}: `{safe(one.directive)}` keeps {one.driver} from loading"
-    yield f"{len(facts.packages)} packages"
+        yield f"[yellow]note[/] {safe(one.place)}: `{safe(one.directive)}` keeps {one.driver} from loading"
+    for remark in remarks(facts.storage):
+        yield f"[yellow]note[/] {safe(remark)}"
 
 
 def _storage(facts: Facts) -> Table:
     found = facts.generations
     verdicts = (("BIOS", found.gen1), ("UEFI", found.gen2)) if found is not None else ()
     boots = " and ".join(name for name, verdict in verdicts if verdict.possible)
-    grid = Table(title=f"{facts.storage.scheme or 'no partition table'}, boots by {boots or 'nothing'}")
+    grid = _grid(f"{facts.storage.scheme or 'no partition table'}, boots by {boots or 'nothing'}")
     for column in ("device", "type", "mounted at", "size", "free", "UUID"):
-        grid.add_column(column, overflow="fold")
+        grid.add_column(
+            column,
+            overflow="fold",
+            justify="right" if column in ("size", "free") else "left",
+            header_style="dim",
+        )
     for f in facts.storage.filesystems:
         free = _short(f.free) if f.free is not None else ""
         grid.add_row(safe(f.device), f.fstype, safe(f.mountpoint or ""), _short(f.size), free, safe(f.uuid))
     return grid
+
+
+def _grid(title: str) -> Table:
+    return Table(
+        title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 1)
+    )
 
 
 def _short(size: int) -> str:
@@ -105,11 +169,11 @@ def _short(size: int) -> str:
 
 def _kernels(facts: Facts) -> Table:
     """A column a kernel: there are more drivers than kernels."""
-    grid = Table(title="kernels, and where each has its drivers")
-    grid.add_column("")
+    grid = _grid("kernels, and where each has its drivers")
+    grid.add_column("", style="bold")
     for kernel in facts.kernels:
-        grid.add_column(safe(kernel.release), overflow="fold")
-    grid.add_row("initramfs", *(_image(kernel) for kernel in facts.kernels), end_section=True)
+        grid.add_column(safe(kernel.release), overflow="fold", header_style="dim")
+    grid.add_row("initramfs", *(_image(kernel) for kernel in facts.kernels))
     disabled = {one.driver for one in facts.disabled}
     for name in DRIVERS:
         grid.add_row(name, *(_driver(kernel, name, disabled) for kernel in facts.kernels))
@@ -124,9 +188,9 @@ def _image(kernel: Kernel) -> str:
 def _driver(kernel: Kernel, name: str, disabled: set[str]) -> str:
     state = kernel.driver(name)
     if state is not DriverState.MODULE:
-        return str(state.value)
-    where = "initramfs" if kernel.initramfs and name in kernel.initramfs.modules else "module"
-    return f"{where}, disabled" if name in disabled else where
+        return f"[dim]{state.value}[/]" if state is DriverState.MISSING else str(state.value)
+    where = "[green]initramfs[/]" if kernel.initramfs and name in kernel.initramfs.modules else "module"
+    return f"{where}, [yellow]disabled[/]" if name in disabled else where
 
 
 def _plain(value: object) -> object:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from imgfix.change import InstallPackages, RemovePackages
-from imgfix.errors import ApplyError
+from imgfix.errors import CommandError, FailedCommand
 from imgfix.guest import Guest
 
 _POLICY = "/usr/sbin/policy-rc.d"
@@ -135,9 +135,10 @@ class _Log:
         self._output += result.output
         if result.status:
             shown = " ".join(argv) if argv[0] != "/bin/sh" else f"apt-get install {' '.join(argv[4:])}"
-            raise ApplyError(
+            raise CommandError(
                 f"{self._failure} {shown} failed in the guest with status {result.status}:\n"
                 f"{self._output.strip()}",
+                command=FailedCommand(argv, result.status, result.output),
                 hint=_REMOVED_HINT if "remove is disabled" in result.output else hint,
             )
 

@@ -10,13 +10,17 @@ from pathlib import Path
 
 from imgfix import installer, package_folder
 from imgfix.apply import apply
+from imgfix.diary import Diary, Reproduction
+from imgfix.disk.digest import Digest
 from imgfix.disk.identity import footer_identity
 from imgfix.disk.inplace import InPlace
+from imgfix.disk.keep import keep
+from imgfix.disk.partition import PartitionTable, read_partitions
 from imgfix.disk.size import GIB, MIB, Limits, check_size
-from imgfix.disk.source import Source, announce, open_source
+from imgfix.disk.source import Source, announce, open_source, reader
 from imgfix.disk.vhd import fixed_footer
 from imgfix.disk.workcopy import WorkCopy
-from imgfix.errors import ApplyError, UsageError
+from imgfix.errors import ApplyError, CommandError, HostError, ImgfixError, UsageError
 from imgfix.facts.distro import read_distro
 from imgfix.facts.model import Facts
 from imgfix.interrupt import Interrupts
@@ -43,6 +47,7 @@ class Request:
 
     `image_format` is one of formats.NAMES where the bytes of DISK do not tell; `packages` a folder of .deb or
     .rpm files: where it is given, no repository is asked. With `in_place` the disk itself becomes the output.
+    `keep_failed` keeps the work copy of an apply that fails, beside the output.
     """
 
     profile: Profile | Auto
@@ -54,6 +59,7 @@ class Request:
     packages: Path | None = None
     image_format: str | None = None
     in_place: bool = False
+    keep_failed: bool = False
 
     @property
     def target(self) -> Path:
@@ -81,21 +87,36 @@ class Report:
     launches: int
 
 
-def run(request: Request, progress: Progress, interrupts: Interrupts) -> Report:
-    """Make the request's disk ready for Azure. Raises ImgfixError; then there is no output and no trace."""
+def run(request: Request, progress: Progress, interrupts: Interrupts, diary: Diary | None = None) -> Report:
+    """Make the request's disk ready for Azure. Raises ImgfixError; then there is no output and no trace.
+
+    `diary` gets what becomes known on the way, also of an apply that fails.
+    """
+    diary = diary or Diary()
+    diary.target = request.target
     folder = package_folder.read(request.packages) if request.packages is not None else None
-    source = open_source(request.disk, request.image_format)
+    source = diary.source = open_source(request.disk, request.image_format)
     announce(source, progress.say)
-    warnings = _check_size(source, request.profile)
+    warnings = diary.warnings = _check_size(source, request.profile)
     with ExitStack() as stack:
+        digest = stack.enter_context(Digest(source.path)) if diary.detailed else None
         with progress.phase("copy"):
             work = _work(source, request, progress)
             stack.enter_context(work)
-        job = _Job(request, source, work, folder, progress, interrupts)
+        if request.keep_failed and isinstance(work, WorkCopy):
+            stack.enter_context(_kept_if_it_fails(work, diary, progress))
+        diary.size = work.size
+        job = _Job(request, source, work, folder, progress, interrupts, diary)
         profile, facts, plan = job.mutate()
         with progress.phase("emit"):
             identity = footer_identity(source, os.environ)
+            if digest is not None:
+                diary.source_sha256 = digest.result()  # before the disk changes, if that is in place
             work.publish(fixed_footer(work.size, timestamp=identity.timestamp, unique_id=identity.unique_id))
+        diary.published, diary.table = True, _table(request.target, work.size)
+        if digest is not None:
+            with progress.phase("digest"), Digest(request.target) as other:
+                diary.output_sha256 = other.result()
     return Report(request, profile, facts, plan, work.size, warnings, job.launches)
 
 
@@ -103,6 +124,27 @@ def _work(source: Source, request: Request, progress: Progress) -> WorkCopy | In
     if request.in_place:
         return InPlace.create(source, request.target, force=request.force)
     return WorkCopy.create(source, request.target, force=request.force, progress=progress.copied)
+
+
+@contextmanager
+def _kept_if_it_fails(work: WorkCopy, diary: Diary, progress: Progress) -> Iterator[None]:
+    """Give the work copy of a failed apply a second name, which stays when the first one goes."""
+    try:
+        yield
+    except ImgfixError:
+        try:
+            diary.kept = keep(work.path, work.output)
+        except HostError as refused:
+            progress.say(f"the work copy is not kept: {refused.message}")
+        else:
+            progress.say(f"the work copy is kept, a raw image: {diary.kept}")
+        raise
+
+
+def _table(output: Path, size: int) -> PartitionTable:
+    """Return the partition table of the finished disk of `size` bytes."""
+    with output.open("rb") as stream:
+        return read_partitions(reader(stream.fileno(), size), size)
 
 
 def _check_size(source: Source, profile: Profile | Auto) -> tuple[str, ...]:
@@ -124,8 +166,10 @@ class _Job:
         folder: PackageFolder | None,
         progress: Progress,
         interrupts: Interrupts,
+        diary: Diary,
     ) -> None:
         self._request = request
+        self._diary = diary
         self._source = source
         self._work = work
         self._folder = folder
@@ -137,7 +181,7 @@ class _Job:
     def mutate(self) -> tuple[Profile, Facts, Plan]:
         """Return the profile that was chosen, the guest's facts and what was done to it."""
         with self._session(network=False) as session:
-            profile = self._choose(session)
+            profile = self._diary.profile = self._choose(session)
             facts = self._inspect(session, profile)
             first = build_plan([self._packages], profile, facts, session.guest)
             if not first.installs or self._folder is not None:
@@ -150,6 +194,7 @@ class _Job:
 
     def _change_packages(self, session: Session, profile: Profile, first: Plan) -> Facts:
         """Remove and install packages, and return the facts as they are then."""
+        self._diary.items = first.items
         with self._progress.phase("packages"):
             session.make_writable()
             for removal in first.removals:
@@ -178,6 +223,7 @@ class _Job:
     def _session(self, *, network: bool) -> Iterator[Session]:
         """Launch an appliance on the work copy."""
         self.launches += 1
+        self._diary.launches = self.launches
         # What is said of the accelerator holds for the second launch too.
         say = self._progress.say if self.launches == 1 else lambda _: None
         with ExitStack() as stack:
@@ -194,7 +240,19 @@ class _Job:
                         say=say,
                     )
                 )
-            yield session
+            self._diary.accelerator = "TCG" if session.emulated else "KVM"
+            if self._progress.verbose:
+                session.guest.heard = self._progress.output
+            try:
+                yield session
+            except ImgfixError as error:
+                if isinstance(error, CommandError):
+                    self._diary.reproduction = Reproduction(
+                        error.command, session.places, session.opened, network
+                    )
+                if self._request.keep_failed:
+                    session.leave_in_order()
+                raise
 
     def _choose(self, session: Session) -> Profile:
         distro = read_distro(session.guest)
@@ -206,6 +264,7 @@ class _Job:
     def _inspect(self, session: Session, profile: Profile) -> Facts:
         with self._progress.phase("inspect"):
             facts = session.facts(profile.drivers)
+            self._diary.saw(facts)
             require_usable(facts.storage)
         return facts
 
@@ -214,16 +273,18 @@ class _Job:
         profile = profile.for_appliance(emulated=session.emulated)
         with self._progress.phase("plan"):
             plan = build_plan(STEPS, profile, facts, session.guest, before=first.items)
+            self._diary.items = first.items
+            self._diary.planned(plan, session.guest)
         if plan.changes:
             with self._progress.phase("apply"):
                 session.make_writable()
                 apply(plan, session.guest, self._progress.say)
                 session.delete_swap(plan.swap_devices)
             with self._progress.phase("verify"):
-                again = build_plan(
-                    (self._packages, *STEPS), profile, session.facts(profile.drivers), session.guest
-                )
-                require_settled(again)
+                facts = session.facts(profile.drivers)
+                self._diary.saw(facts)
+                self._diary.changed(session.guest)
+                require_settled(build_plan((self._packages, *STEPS), profile, facts, session.guest))
         with self._progress.phase("verify"):
             session.close_clean()
         return Plan((*first.items, *plan.items))

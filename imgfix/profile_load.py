@@ -324,8 +324,20 @@ def _problem(layer: _Layer, detail: dict[str, object], source: str) -> str:
     where = layer.marks.get(path) or source
     value = f" (given: {detail['input']!r})" if isinstance(detail["input"], str | int | float | bool) else ""
     if detail["type"] == "extra_forbidden":
-        return f"{where}: {dotted(location)}: unknown key"
+        return f"{where}: {dotted(location)}: unknown key{_meant(location)}"
     return f"{where}: {dotted(location)}: {_friendly(detail)}{value}"
+
+
+def _meant(location: tuple[str | int, ...]) -> str:
+    """Return the key that an unknown one may stand for, as a question; nothing where none is near."""
+    section: type[BaseModel] = Profile
+    for part in location[:-1]:
+        field = section.model_fields.get(str(part))
+        if field is None or not _is_model(field.annotation):
+            return ""
+        section = field.annotation
+    near = difflib.get_close_matches(str(location[-1]), section.model_fields, 1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _friendly(detail: dict[str, object]) -> str:

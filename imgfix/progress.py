@@ -5,6 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One stretch of a phase; `begin` and `seconds` in seconds, `begin` since the progress was made."""
+
+    name: str
+    begin: float
+    seconds: float
 
 
 class Progress:
@@ -12,6 +22,11 @@ class Progress:
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        #: A phase may come more than once: it has a stretch each time.
+        self.spans: list[Span] = []
+        #: The phase in which an error came up, the innermost.
+        self.failed_in: str | None = None
+        self._origin = time.monotonic()
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -20,8 +35,13 @@ class Progress:
         start = time.monotonic()
         try:
             yield
+        except BaseException:
+            self.failed_in = self.failed_in or name
+            raise
         finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - start
+            seconds = time.monotonic() - start
+            self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+            self.spans.append(Span(name, start - self._origin, seconds))
             self.end(name)
 
     def begin(self, name: str) -> None:
@@ -35,3 +55,11 @@ class Progress:
 
     def say(self, sentence: str) -> None:
         """Something the user should know while it happens."""
+
+    def output(self, line: str) -> None:
+        """A line that a command of the guest prints, raw; called only if `verbose`."""
+
+    @property
+    def verbose(self) -> bool:
+        """Tell whether anybody wants to see what the guest's commands print."""
+        return False

@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from imgfix.change import (
-    Advice,
-    AppendFile,
-    Copy,
-    Decision,
-    InstallPackages,
-    Link,
-    Noop,
-    Rebuild,
-    Remove,
-    RemovePackages,
-    RemoveSwapDevice,
-    RunCommand,
-    SetAttributes,
-    WriteFile,
-)
+from imgfix.change import Advice, Decision, Noop
 from imgfix.console import safe
 from imgfix.disk.size import describe as describe_size
 from imgfix.pipeline import Report
 from imgfix.plan import Plan
+from imgfix.wording import told
 
 #: More decisions of one step than this, alike in kind and reason, are told as a number.
 _MANY = 3
+
+#: How each verb looks; red takes away, magenta runs the guest's own programs.
+_STYLES = {
+    **dict.fromkeys(("write", "link", "copy", "set", "install"), "cyan"),
+    **dict.fromkeys(("remove", "empty", "delete"), "red"),
+    **dict.fromkeys(("append", "rebuild", "run"), "magenta"),
+}
 
 
 def summary(report: Report, seconds: dict[str, float]) -> RenderableType:
@@ -49,65 +44,60 @@ def summary(report: Report, seconds: dict[str, float]) -> RenderableType:
 
 
 def plan_table(plan: Plan) -> RenderableType:
-    """Return the plan as a table: step, what and why. A step with nothing to do takes one line."""
+    """Return the plan: what changes as a table of step, what and why; then what was right, then the advice."""
+    table = _table()
+    for step in _steps(plan):
+        changes = [
+            i.decision for i in plan.items if i.step == step and not isinstance(i.decision, Noop | Advice)
+        ]
+        for index, (verb, what) in enumerate(_rows(changes)):
+            table.add_row(step if index == 0 else "", verb, what)
+    return Group(table, *_right(plan), *_advice(plan))
+
+
+def _steps(plan: Plan) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(item.step for item in plan.items))
+
+
+def _table() -> Table:
     table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 1))
     table.add_column("step", style="bold", no_wrap=True)
     table.add_column("verb", no_wrap=True)
     table.add_column("what", overflow="fold")
-    for step in dict.fromkeys(item.step for item in plan.items):
-        decisions = [item.decision for item in plan.items if item.step == step]
-        for index, (verb, what) in enumerate(_rows(decisions)):
-            table.add_row(step if index == 0 else "", verb, what)
     return table
 
 
-def _rows(decisions: list[Decision]) -> list[tuple[str, str]]:
-    noops = [d.reason for d in decisions if isinstance(d, Noop)]
-    told = [_row(d) for d in decisions if not isinstance(d, Noop)]
-    if not told:
-        return [
-            ("[green]fine[/]", f"[dim]{safe(noops[0]) if len(noops) == 1 else f'{len(noops)} checks'}[/]")
-        ]
-    rows: list[tuple[str, str]] = []
+def _right(plan: Plan) -> Iterator[RenderableType]:
+    """One line: the steps that found nothing to do. The reports have the reason of each."""
+    busy = {item.step for item in plan.changes}
+    names = [name for name in _steps(plan) if name not in busy]
+    if names:
+        table = _table()
+        table.add_row("", "[green]right[/]", f"[dim]already: {', '.join(names)}[/]")
+        yield table
+
+
+def _advice(plan: Plan) -> Iterator[RenderableType]:
+    """A line a piece, behind all that changed: there it is read."""
+    if plan.advice:
+        table = _table()
+        for step in dict.fromkeys(item.step for item in plan.advice):
+            for index, item in enumerate(i for i in plan.advice if i.step == step):
+                table.add_row(step if not index else "", "[yellow]note[/]", safe(told(item.decision).why))
+        yield table
+
+
+def _rows(changes: Sequence[Decision]) -> list[tuple[str, str]]:
+    """Return verb and text of each change, as rich markup; many of a kind are told as a number."""
     groups: dict[tuple[str, str], list[str]] = {}
-    for verb, what, why in told:
-        groups.setdefault((verb, why), []).append(what)
+    for words in map(told, changes):
+        groups.setdefault((words.verb, words.why), []).append(words.what)
+    rows: list[tuple[str, str]] = []
     for (verb, why), things in groups.items():
-        # Each piece of advice is a sentence of its own, without a reason: none of them is a number.
-        names = things if len(things) <= _MANY or not why else [f"{len(things)} files and folders"]
-        rows += [(verb, f"{name} [dim]{'- ' if name and why else ''}{why}[/]") for name in names]
+        names = things if len(things) <= _MANY else [f"{len(things)} files and folders"]
+        reason = f" [dim]- {safe(why)}[/]" if why else ""
+        rows += [(f"[{_STYLES[verb]}]{verb}[/]", f"{safe(name)}{reason}") for name in names]
     return rows
-
-
-def _row(decision: Decision) -> tuple[str, str, str]:
-    """Return verb, object and reason of a decision, as rich markup."""
-    match decision:
-        case WriteFile(path, content, reason):
-            return ("[cyan]write[/]" if content else "[red]empty[/]", safe(path), safe(reason))
-        case Remove(path, reason):
-            return ("[red]remove[/]", safe(path), safe(reason))
-        case Link(path, _, reason):
-            return ("[cyan]link[/]", safe(path), safe(reason))
-        case Copy(_, path, reason):
-            return ("[cyan]copy[/]", safe(path), safe(reason))
-        case AppendFile(path, _, reason):
-            # as that of a rebuild, the reason begins with the file
-            return ("[magenta]append[/]", safe(path), safe(reason.removeprefix(path).lstrip(": ")))
-        case SetAttributes(path, mode, uid, gid, reason):
-            return ("[cyan]set[/]", safe(f"{path} {mode:04o} {uid}:{gid}"), safe(reason))
-        case RunCommand(name, argv, reason):
-            return ("[magenta]run[/]", safe(" ".join(argv)), safe(reason or name))
-        case RemoveSwapDevice(device, _, _, reason):
-            return ("[red]delete[/]", safe(device), safe(reason))
-        case InstallPackages(_, packages, reason):
-            return ("[cyan]install[/]", safe(", ".join(packages)), safe(reason))
-        case RemovePackages(_, packages, reason):
-            return ("[red]remove[/]", safe(", ".join(packages)), safe(reason))
-        case Rebuild(_, target, _, reason):
-            # the reason of a rebuild begins with the file that it makes
-            return ("[magenta]rebuild[/]", safe(target), safe(reason.removeprefix(target).lstrip(": ")))
-        case Noop(reason) | Advice(reason):
-            return ("[yellow]note[/]", safe(reason), "")
 
 
 def show(console: Console, report: Report, seconds: dict[str, float]) -> None:

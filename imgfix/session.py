@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +18,7 @@ from imgfix.facts.initramfs import read_initramfs
 from imgfix.facts.model import Facts, Filesystem, InitramfsFacts
 from imgfix.facts.reader import read_facts
 from imgfix.guest import Guest
+from imgfix.guestfish import Place
 from imgfix.interrupt import Interrupts
 from imgfix.keys import Key
 from imgfix.mounting import mount_guest
@@ -51,6 +52,22 @@ class Session:
     def emulated(self) -> bool:
         """Tell whether the appliance runs without KVM: the guest's commands then take many times as long."""
         return self._appliance.verdict.accelerator is Accelerator.TCG
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """Return what is mounted where, in the order in which it was."""
+        return tuple(Place(m.device, m.mountpoint, m.options) for m in self._mounts)
+
+    @property
+    def opened(self) -> tuple[tuple[str, str], ...]:
+        """Return the LUKS volumes that were opened: device, and the name that it is open as."""
+        return tuple((e.device, e.mapped.rpartition("/")[2]) for e in self.storage.encrypted if e.mapped)
+
+    def leave_in_order(self) -> None:
+        """Unmount, as far as possible, so that what was done so far is in the image; for one that is kept."""
+        with suppress(GuestfsError):
+            self._appliance.call("umount_all")
+            self._appliance.call("sync")
 
     def make_writable(self) -> None:
         """Check every file system, then mount all again for writing.

@@ -151,7 +151,7 @@ def _check_command(line: str) -> None:
 
 
 def _options(command: click.Command) -> set[str]:
-    names = {name for parameter in command.params for name in parameter.opts}
+    names = {name for p in command.params for name in (*p.opts, *p.secondary_opts)}
     return names | {"--help", "-h"}
 
 

@@ -1,1 +1,1 @@
-"""Commands with a module of their own: click and nothing heavy; `imgfix.cli` registers them."""
+"""Commands and options of the command line, one noun a module. click only; what is heavy is imported when called."""

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import yaml
+from yaml.reader import ReaderError
 
 from imgfix.errors import ParseError
 from imgfix.textedit import physical_lines
@@ -67,7 +68,7 @@ def top_level(text: str) -> dict[str, object]:
     try:
         data = yaml.safe_load(text)
     except _LOAD_ERRORS as error:
-        raise _parse_error(error) from error
+        raise _parse_error(error, text) from error
     if data is None:
         return {}
     if not isinstance(data, dict):
@@ -130,7 +131,7 @@ def _lists(text: str, to: str) -> dict[str, _Modules]:
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except _LOAD_ERRORS as error:
-        raise _parse_error(error) from error
+        raise _parse_error(error, text) from error
     if not isinstance(root, yaml.MappingNode):
         return {}
     wanted = {*MODULE_LISTS, to}
@@ -270,7 +271,16 @@ def _loaded_name(entry: object) -> str:
     return _canonical(str(entry))
 
 
-def _parse_error(error: Exception) -> ParseError:
+def _parse_error(error: Exception, text: str) -> ParseError:
+    if isinstance(error, ReaderError):
+        # It counts characters; a byte that is no UTF-8 was read as a surrogate (PEP 383).
+        line, code = text.count("\n", 0, error.position) + 1, ord(text[error.position])
+        what = (
+            f"the byte 0x{code - 0xDC00:02x} is no UTF-8"
+            if 0xDC80 <= code <= 0xDCFF
+            else f"U+{code:04X} is no YAML"
+        )
+        return ParseError(f"cloud.cfg: {what}", line=line)
     mark = getattr(error, "problem_mark", None)
     problem = getattr(error, "problem", None) or str(error).split("\n", 1)[0]
     return ParseError(f"cloud.cfg: {problem}", line=mark.line + 1 if mark else None)

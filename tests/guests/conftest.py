@@ -47,7 +47,8 @@ def debian12(shared: Path) -> Applied:
 @pytest.fixture(scope="session")
 def el9(shared: Path) -> Applied:
     """An EL9-like guest with dracut, BLS, LVM and an rpm database; applied by an ordinary user."""
-    return applied(shared, "el9", "rhel.yaml", "initramfs.method=rebuild", user=USER)
+    reports = ("--report", "el9.json", "--report", "el9.html")
+    return applied(shared, "el9", "rhel.yaml", "initramfs.method=rebuild", user=USER, more=reports)
 
 
 #: The driver of the controller that the appended images are booted from, and that the disks' images lack.

@@ -110,11 +110,18 @@ def made(shared: Path, disk: str, *, user: int | None = None) -> Path:
 
 
 def applied(
-    shared: Path, disk: str, profile: str, *settings: str, user: int | None = None, way: str = ""
+    shared: Path,
+    disk: str,
+    profile: str,
+    *settings: str,
+    user: int | None = None,
+    way: str = "",
+    more: tuple[str, ...] = (),
 ) -> Applied:
     """Apply `profile` to test disk `disk` once per test run; workers that come second wait for the first.
 
-    `settings` are those of --set; `way` names an apply with others of its own.
+    `settings` are those of --set; `way` names an apply with others of its own. `more` are further
+    options; files in them lie beside the disk.
     """
     source = made(shared, disk, user=user)
     folder = source.parent
@@ -124,7 +131,7 @@ def applied(
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not streams[0].exists():
             options = [word for setting in settings for word in ("--set", setting)]
-            run = imgfix("apply", profile, source, "-o", vhd, *options, folder=folder, user=user)
+            run = imgfix("apply", profile, source, "-o", vhd, *options, *more, folder=folder, user=user)
             parts = (run.status, run.stdout, run.stderr, run.launches)
             for path, part in reversed(list(zip(streams, parts, strict=True))):
                 path.write_text(str(part))

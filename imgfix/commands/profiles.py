@@ -1,0 +1,54 @@
+"""imgfix profile schema, what PROFILE completes to, and how the place of a profile's mistake is shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from click.shell_completion import CompletionItem
+
+#: A file larger than this (bytes) is no profile, and nothing of it is shown.
+_MAX_BYTES = 1 << 20
+
+
+@click.command("schema")
+def schema() -> None:
+    """Print the JSON schema of profiles, with which editors complete and check them."""
+    from imgfix import published
+
+    click.echo(published.schema("profile"), nl=False)
+
+
+@click.command("schema")
+@click.argument("name", type=click.Choice(["profile", "progress", "report"]))
+def published_schema(name: str) -> None:
+    """Print a published JSON schema: of profiles, of --progress json, or of --report FILE.json."""
+    from imgfix import published
+
+    click.echo(published.schema(name), nl=False)
+
+
+def complete(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete PROFILE: bundled names, `auto`, and files. Nothing heavy is loaded for a press of the tab key."""
+    package = Path(__file__).parent.parent
+    folder = next(f for f in (package / "profiles", package.parent / "profiles") if f.is_dir())
+    names = ["auto", *sorted(path.stem for path in folder.glob("*.yaml"))]
+    found = [CompletionItem(name) for name in names if name.startswith(incomplete)]
+    return found if "/" not in incomplete and found else [CompletionItem(incomplete, type="file")]
+
+
+def excerpts(message: str) -> str:
+    """Return the message of a ProfileError with the lines that it points at."""
+    from imgfix.excerpt import with_excerpts
+
+    return with_excerpts(message, _read)
+
+
+def _read(name: str) -> str | None:
+    try:
+        path = Path(name)
+        if not path.is_file() or path.stat().st_size > _MAX_BYTES:
+            return None
+        return path.read_text(encoding="utf-8", errors="replace")
+    except (OSError, ValueError):
+        return None
