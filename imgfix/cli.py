@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from imgfix import __version__
+from imgfix.commands.batch import batch
 from imgfix.errors import ExitCode, ImgfixError
 
 # Everything heavy (pydantic, rich, the pipeline) is imported by the command that needs it: --help stays quick.
@@ -58,7 +59,7 @@ def cli() -> None:
     """Make any Linux VM image ready for Microsoft Azure without booting it.
 
     Exit codes: 0 done, 1 a bug of imgfix, 2 usage or profile, 3 guest or image not supported, 4 host not able,
-    5 apply failed, 6 not ready, 130 interrupted.
+    5 apply failed, 6 not ready, 7 some images of a batch failed, 130 interrupted.
     """
 
 
@@ -135,6 +136,9 @@ def doctor(no_launch: bool) -> None:
 
     if not checkup.show(launch=not no_launch):
         raise _Exit(ExitCode.HOST)
+
+
+cli.add_command(batch)
 
 
 @cli.group()
@@ -227,7 +231,8 @@ def main() -> None:
 
 def _run() -> int:
     try:
-        cli.main(prog_name="imgfix", standalone_mode=False)
+        # click gives the code of an Exit back
+        status = cli.main(prog_name="imgfix", standalone_mode=False)
     except _Exit as error:
         return error.code
     except ImgfixError as error:
@@ -247,7 +252,7 @@ def _run() -> int:
             "this is a bug of imgfix; the source is untouched and nothing was published", "please report it"
         )
         return ExitCode.BUG
-    return ExitCode.DONE
+    return status if isinstance(status, int) else ExitCode.DONE
 
 
 def _fail(message: str, hint: str | None) -> None:
