@@ -233,8 +233,8 @@ class _Drive:
 
 
 def _launch_once(drive: _Drive | None, network: bool, interrupts: Interrupts, verdict: Verdict) -> Appliance:
+    handle = _handle()  # its import takes a while, and a signal then would leave the folder behind
     folder = Path(tempfile.mkdtemp(prefix="imgfix-"))
-    handle = _handle()
     appliance = Appliance(handle, folder, interrupts, verdict)
     launched = threading.Event()
     timeout = LAUNCH_TIMEOUT[verdict.accelerator]

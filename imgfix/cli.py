@@ -15,6 +15,7 @@ import click
 from imgfix import __version__
 from imgfix.commands import profiles
 from imgfix.commands import telling as tellings
+from imgfix.commands.batch import batch
 from imgfix.commands.convert import convert
 from imgfix.commands.options import format_option
 from imgfix.commands.recover import recover, recovered
@@ -63,7 +64,7 @@ def cli() -> None:
     """Make any Linux VM image ready for Microsoft Azure without booting it.
 
     Exit codes: 0 done, 1 a bug of imgfix, 2 usage or profile, 3 guest or image not supported, 4 host not able,
-    5 apply failed, 6 not ready, 130 interrupted.
+    5 apply failed, 6 not ready, 7 some images of a batch failed, 130 interrupted.
     """
 
 
@@ -163,6 +164,7 @@ def doctor(no_launch: bool) -> None:
 
 cli.add_command(convert)
 cli.add_command(recover)
+cli.add_command(batch)
 
 
 @cli.group()
@@ -274,7 +276,8 @@ def main() -> None:
 
 def _run() -> int:
     try:
-        cli.main(prog_name="imgfix", standalone_mode=False)
+        # click gives the code of an Exit back
+        status = cli.main(prog_name="imgfix", standalone_mode=False)
     except (_Exit, tellings.Told) as error:
         return error.code
     except ProfileError as error:
@@ -297,7 +300,7 @@ def _run() -> int:
             "this is a bug of imgfix; the source is untouched and nothing was published", "please report it"
         )
         return ExitCode.BUG
-    return ExitCode.DONE
+    return status if isinstance(status, int) else ExitCode.DONE
 
 
 def _fail(message: str, hint: str | None) -> None:

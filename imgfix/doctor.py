@@ -288,8 +288,13 @@ def _memory_limits(host: Host) -> Iterator[int]:
             yield max(0, int(most) - int(taken))
 
 
+def available_memory(host: Host) -> int | None:
+    """Return the bytes of memory that can be taken; None if that cannot be told."""
+    return min(_memory_limits(host), default=None)
+
+
 def _memory(host: Host) -> Finding:
-    free = min(_memory_limits(host), default=None)
+    free = available_memory(host)
     if free is None:
         return Finding("memory", True, "the free memory cannot be told (/proc/meminfo)")
     detail = f"{describe(free)} of memory available, up to {describe(MEMORY_WANTED)} needed"

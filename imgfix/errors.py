@@ -16,6 +16,7 @@ class ExitCode(IntEnum):
     HOST = 4
     APPLY = 5
     NOT_READY = 6
+    SOME_FAILED = 7
     INTERRUPTED = 130
 
 

@@ -11,7 +11,7 @@ from typing import TypeGuard
 
 from pydantic import BaseModel, ValidationError
 
-from imgfix import yamltext
+from imgfix import yamlmodel, yamltext
 from imgfix.errors import ProfileError
 from imgfix.packaging import want
 from imgfix.profile import (
@@ -27,24 +27,13 @@ from imgfix.profile import (
 from imgfix.profile_sources import with_sources
 from imgfix.profile_tables import FILE_MODE, ORIGINS, OWNER
 from imgfix.textedit import kernel_args
-from imgfix.yamltext import Document, Mark, Value, YamlPath, dotted
+from imgfix.yamltext import Document, Mark, Value, YamlPath
 
 #: Instead of a profile's name: the bundled one that suits the guest.
 AUTO = "auto"
 
 #: A file larger than this (bytes) is no profile: somebody gave the disk first.
 _MAX_BYTES = 1 << 20
-
-#: pydantic's words are Python's; these are YAML's.
-_FRIENDLY = {
-    "bool_type": "true or false is needed here; yes, no, on and off are words, not booleans",
-    "model_type": "a mapping of settings is needed here",
-    "dict_type": "a mapping is needed here",
-    "tuple_type": "a list is needed here: [one, two]",
-    "string_type": "a word is needed here; quote it if it looks like something else",
-    "int_type": "a whole number is needed here",
-    "missing": "is needed and missing",
-}
 
 #: What the patterns of the models stand for.
 _FORMS = {
@@ -296,9 +285,8 @@ def _checked(layer: _Layer) -> _Layer:
     try:
         Profile.model_validate(layer.data)
     except ValidationError as error:
-        details = [dict(d) for d in error.errors(include_url=False) if not d["type"].startswith("missing")]
-        if details:
-            raise ProfileError(_problems(layer, details, ""), hint=_HINT) from error
+        if found := yamlmodel.problems(error, layer.marks, "", _FORMS, missing=False, model=Profile):
+            raise ProfileError(found, hint=_HINT) from error
     return layer
 
 
@@ -306,42 +294,6 @@ def _validated(layer: _Layer, source: str) -> Profile:
     try:
         return Profile.model_validate(layer.data)
     except ValidationError as error:
-        details = [dict(detail) for detail in error.errors(include_url=False)]
-        raise ProfileError(_problems(layer, details, source), hint=_HINT) from error
-
-
-def _problems(layer: _Layer, details: list[dict[str, object]], source: str) -> str:
-    return "\n".join(_problem(layer, detail, source) for detail in details)
-
-
-def _problem(layer: _Layer, detail: dict[str, object], source: str) -> str:
-    location = detail["loc"]
-    assert isinstance(location, tuple)
-    location = tuple(part for part in location if part != "[key]")  # pydantic's mark of a wrong key
-    path = location
-    while path and path not in layer.marks:
-        path = path[:-1]
-    where = layer.marks.get(path) or source
-    value = f" (given: {detail['input']!r})" if isinstance(detail["input"], str | int | float | bool) else ""
-    if detail["type"] == "extra_forbidden":
-        return f"{where}: {dotted(location)}: unknown key{_meant(location)}"
-    return f"{where}: {dotted(location)}: {_friendly(detail)}{value}"
-
-
-def _meant(location: tuple[str | int, ...]) -> str:
-    """Return the key that an unknown one may stand for, as a question; nothing where none is near."""
-    section: type[BaseModel] = Profile
-    for part in location[:-1]:
-        field = section.model_fields.get(str(part))
-        if field is None or not _is_model(field.annotation):
-            return ""
-        section = field.annotation
-    near = difflib.get_close_matches(str(location[-1]), section.model_fields, 1)
-    return f"; did you mean {near[0]}?" if near else ""
-
-
-def _friendly(detail: dict[str, object]) -> str:
-    context = detail.get("ctx")
-    if detail["type"] == "string_pattern_mismatch" and isinstance(context, dict):
-        return f"{_FORMS[context['pattern']]} is needed here"
-    return _FRIENDLY.get(str(detail["type"]), str(detail["msg"]).removeprefix("Value error, "))
+        raise ProfileError(
+            yamlmodel.problems(error, layer.marks, source, _FORMS, model=Profile), hint=_HINT
+        ) from error
