@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from imgfix import __version__
+from imgfix.commands.check import check
 from imgfix.errors import ExitCode, ImgfixError
 
 # Everything heavy (pydantic, rich, the pipeline) is imported by the command that needs it: --help stays quick.
@@ -135,6 +136,9 @@ def doctor(no_launch: bool) -> None:
 
     if not checkup.show(launch=not no_launch):
         raise _Exit(ExitCode.HOST)
+
+
+cli.add_command(check)
 
 
 @cli.group()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
@@ -87,3 +90,11 @@ class BarProgress(Progress):
     def say(self, sentence: str) -> None:
         """Print above the bars."""
         self._bars.console.print(f"  {safe(sentence)}", highlight=False)
+
+
+@contextmanager
+def terminal_progress() -> Iterator[Progress]:
+    """Show progress on stderr: bars on a terminal, plain lines elsewhere."""
+    console = Console(stderr=True)
+    with ExitStack() as stack:
+        yield stack.enter_context(BarProgress(console)) if console.is_terminal else PlainProgress(console)

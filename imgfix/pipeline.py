@@ -11,7 +11,6 @@ from pathlib import Path
 from imgfix import installer, package_folder
 from imgfix.apply import apply
 from imgfix.disk.identity import footer_identity
-from imgfix.disk.size import GIB, MIB, Limits, check_size
 from imgfix.disk.source import Source, open_source
 from imgfix.disk.vhd import fixed_footer
 from imgfix.disk.workcopy import WorkCopy
@@ -27,7 +26,7 @@ from imgfix.progress import Progress
 from imgfix.session import Session, opened
 from imgfix.steps import STEPS
 from imgfix.steps.packages import Packages
-from imgfix.suits import Auto, choose, require_usable
+from imgfix.suits import Auto, choose, require_usable, size_warnings
 from imgfix.verify import require_settled
 
 #: What the output's name drops of the source's: `web.example.com` is a name, `web.raw` a name and a format.
@@ -79,7 +78,7 @@ def run(request: Request, progress: Progress, interrupts: Interrupts) -> Report:
     """Make the request's disk ready for Azure. Raises ImgfixError; then there is no output and no trace."""
     folder = package_folder.read(request.packages) if request.packages is not None else None
     source = open_source(request.disk)
-    warnings = _check_size(source, request.profile)
+    warnings = size_warnings(source, request.profile)
     with ExitStack() as stack:
         with progress.phase("copy"):
             copying = WorkCopy.create(source, request.target, force=request.force, progress=progress.copied)
@@ -90,14 +89,6 @@ def run(request: Request, progress: Progress, interrupts: Interrupts) -> Report:
             identity = footer_identity(source, os.environ)
             work.publish(fixed_footer(work.size, timestamp=identity.timestamp, unique_id=identity.unique_id))
     return Report(request, profile, facts, plan, work.size, warnings, job.launches)
-
-
-def _check_size(source: Source, profile: Profile | Auto) -> tuple[str, ...]:
-    """Compare the size with the profile's limits, by the partition table alone: before a byte is copied."""
-    own = profile.disk
-    limits = Limits(own.warn_gib * GIB, own.gen1_max_gib * GIB, own.gen2_max_gib * GIB, own.min_mib * MIB)
-    gen2 = any(partition.is_esp for partition in source.table.partitions)
-    return check_size(source.size, gen1=source.table.bios.possible or not gen2, gen2=gen2, limits=limits)
 
 
 class _Job:

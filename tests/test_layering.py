@@ -40,8 +40,16 @@ class Rule:
 
 RULES = (
     Rule(("imgfix",), ("guestfs",), "one module speaks to libguestfs", except_for=("imgfix.appliance",)),
-    Rule(("imgfix",), ("click",), "the command line ends in cli", except_for=("imgfix.cli",)),
+    Rule(
+        ("imgfix",), ("click",), "the command line ends in cli", except_for=("imgfix.cli", "imgfix.commands")
+    ),
     Rule(("imgfix",), ("imgfix.cli",), "imports run downward", except_for=("imgfix.cli", "imgfix.__main__")),
+    Rule(
+        ("imgfix",),
+        ("imgfix.commands",),
+        "imports run downward",
+        except_for=("imgfix.cli", "imgfix.commands"),
+    ),
     Rule(
         ("imgfix",),
         ("imgfix.pipeline",),

@@ -134,3 +134,22 @@ def requirements_of(step: str, words: str, facts: Facts) -> tuple[str, ...]:
         for requirement in row.requirements
     }
     return tuple(r for r in TITLES if r in (found or DEFAULTS[step]))
+
+
+def covered_by(step: str) -> tuple[str, ...]:
+    """Return every requirement that decisions of `step` may be about."""
+    rows = {requirement for row in ROWS if row.step == step for requirement in row.requirements}
+    return tuple(r for r in TITLES if r in rows | set(DEFAULTS[step]))
+
+
+_NOTHING = "the profile asks for nothing here"
+
+#: What it means that no decision is about a requirement.
+SILENT: dict[str, str] = dict.fromkeys(TITLES, _NOTHING) | {
+    "R3": "every kernel has them, and nothing disables them",
+    "R6": "every kernel is new enough to do without",
+    "R7": "no swap partition, volume or file",
+    "R10": "no initramfs needs them",
+    "R12": "every kernel has hv_vmbus, hv_storvsc and hv_netvsc",
+    "R22": "it is not there",
+}
