@@ -16,6 +16,7 @@ from imgfix import __version__
 from imgfix.commands import profiles
 from imgfix.commands import telling as tellings
 from imgfix.commands.batch import batch
+from imgfix.commands.check import check
 from imgfix.commands.convert import convert
 from imgfix.commands.options import format_option
 from imgfix.commands.recover import recover, recovered
@@ -165,6 +166,7 @@ def doctor(no_launch: bool) -> None:
 cli.add_command(convert)
 cli.add_command(recover)
 cli.add_command(batch)
+cli.add_command(check)
 
 
 @cli.group()

@@ -16,7 +16,6 @@ from imgfix.disk.identity import footer_identity
 from imgfix.disk.inplace import InPlace
 from imgfix.disk.keep import keep
 from imgfix.disk.partition import PartitionTable, read_partitions
-from imgfix.disk.size import GIB, MIB, Limits, check_size
 from imgfix.disk.source import Source, announce, open_source, reader
 from imgfix.disk.vhd import fixed_footer
 from imgfix.disk.workcopy import WorkCopy
@@ -32,7 +31,7 @@ from imgfix.progress import Progress
 from imgfix.session import Session, opened
 from imgfix.steps import STEPS
 from imgfix.steps.packages import Packages
-from imgfix.suits import Auto, choose, require_usable
+from imgfix.suits import Auto, choose, require_usable, size_warnings
 from imgfix.verify import require_settled
 
 #: What the output's name drops of the source's: `web.example.com` is a name, `web.raw` a name and a format.
@@ -97,7 +96,7 @@ def run(request: Request, progress: Progress, interrupts: Interrupts, diary: Dia
     folder = package_folder.read(request.packages) if request.packages is not None else None
     source = diary.source = open_source(request.disk, request.image_format)
     announce(source, progress.say)
-    warnings = diary.warnings = _check_size(source, request.profile)
+    warnings = diary.warnings = size_warnings(source, request.profile)
     with ExitStack() as stack:
         digest = stack.enter_context(Digest(source.path)) if diary.detailed else None
         with progress.phase("copy"):
@@ -145,14 +144,6 @@ def _table(output: Path, size: int) -> PartitionTable:
     """Return the partition table of the finished disk of `size` bytes."""
     with output.open("rb") as stream:
         return read_partitions(reader(stream.fileno(), size), size)
-
-
-def _check_size(source: Source, profile: Profile | Auto) -> tuple[str, ...]:
-    """Compare the size with the profile's limits, by the partition table alone: before a byte is copied."""
-    own = profile.disk
-    limits = Limits(own.warn_gib * GIB, own.gen1_max_gib * GIB, own.gen2_max_gib * GIB, own.min_mib * MIB)
-    gen2 = any(partition.is_esp for partition in source.table.partitions)
-    return check_size(source.size, gen1=source.table.bios.possible or not gen2, gen2=gen2, limits=limits)
 
 
 class _Job:

@@ -145,22 +145,59 @@ def build_plan(
 
     `before` are items of a plan that was carried out already, to which a follower looks back.
     """
+    return survey(steps, profile, facts, guest, before=before, is_patient=False)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A step that could not plan, and why; what it had decided before stays in the plan."""
+
+    step: str
+    error: GuestError
+
+
+def survey(
+    steps: Iterable[Step | Follower],
+    profile: Profile,
+    facts: Facts,
+    guest: Tree,
+    *,
+    before: Sequence[Item] = (),
+    is_patient: bool = True,
+) -> tuple[Plan, tuple[Refusal, ...]]:
+    """Plan as build_plan does, but go on with the next step where one refuses, to tell all at once.
+
+    Raises GuestError only where `is_patient` is false.
+    """
     draft = Draft(guest)
     items: list[Item] = []
+    refusals: list[Refusal] = []
     for step in steps:
         try:
-            if isinstance(step, Follower):
-                changes = [i.decision for i in (*before, *items) if not isinstance(i.decision, Noop | Advice)]
-                decisions = step.follow(profile, facts, draft, changes)
-            else:
-                decisions = step.plan(profile, facts, draft)
-            items += [Item(step.name, draft.stage(d)) for d in decisions]
+            for decision in _asked(step, profile, facts, draft, [*before, *items]):
+                items.append(Item(step.name, draft.stage(decision)))
         except GuestError as error:
             error.message = f"{step.name}: {error.message}"
             error.args = (error.message,)
+            if not is_patient:
+                raise
+            refusals.append(Refusal(step.name, error))
+    try:
+        _refuse_conflicts(items, {resolve(draft, path) for path, file in profile.files.items() if file})
+    except GuestError as error:
+        if not is_patient:
             raise
-    _refuse_conflicts(items, {resolve(draft, path) for path, file in profile.files.items() if file})
-    return Plan(tuple(items))
+        refusals.append(Refusal("files", error))
+    return Plan(tuple(items)), tuple(refusals)
+
+
+def _asked(
+    step: Step | Follower, profile: Profile, facts: Facts, draft: Draft, before: Sequence[Item]
+) -> Iterable[Decision]:
+    if isinstance(step, Follower):
+        changes = [i.decision for i in before if not isinstance(i.decision, Noop | Advice)]
+        return step.follow(profile, facts, draft, changes)
+    return step.plan(profile, facts, draft)
 
 
 def _refuse_conflicts(items: Iterable[Item], reserved: set[str]) -> None:

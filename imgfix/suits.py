@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from imgfix.disk.size import GIB, MIB, Limits, check_size
+from imgfix.disk.source import Source
 from imgfix.errors import GuestError, ProfileError
 from imgfix.facts.model import Distro, Storage
 from imgfix.profile import Disk, Profile
@@ -97,6 +99,17 @@ def _ranges(profile: Profile) -> list[list[tuple[str, str]]]:
     """Return the ranges of versions, of which one must hold, each as (operator, number) that all must."""
     text = profile.match.version if profile.match else ""
     return [_constraints(part, profile.name) for part in text.split("|")]
+
+
+def size_warnings(source: Source, profile: Profile | Auto) -> tuple[str, ...]:
+    """Compare the size with the profile's limits, by the partition table alone: before a byte is copied.
+
+    Raises ImageError for a disk that Azure refuses.
+    """
+    own = profile.disk
+    limits = Limits(own.warn_gib * GIB, own.gen1_max_gib * GIB, own.gen2_max_gib * GIB, own.min_mib * MIB)
+    gen2 = any(partition.is_esp for partition in source.table.partitions)
+    return check_size(source.size, gen1=source.table.bios.possible or not gen2, gen2=gen2, limits=limits)
 
 
 def require_usable(storage: Storage) -> None:

@@ -1,0 +1,44 @@
+"""imgfix check and imgfix verify: a disk previewed, judged and shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from imgfix.console import terminal_progress
+from imgfix.interrupt import Interrupts
+from imgfix.keys import Key
+from imgfix.preview import Wish, preview
+from imgfix.profile import Profile
+from imgfix.readiness import view
+from imgfix.readiness.judge import judge
+from imgfix.readiness.model import Readiness
+from imgfix.suits import Auto
+
+
+def check(
+    profile: Profile | Auto,
+    disk: Path,
+    keys: Sequence[Key] = (),
+    packages: Path | None = None,
+    *,
+    all_checked: bool = False,
+) -> Readiness:
+    """Return the verdict on `disk`, which is opened read-only; `all_checked` has every file system checked.
+
+    Raises ImgfixError where there is nothing to judge: no disk image, no Linux in it, no profile for it.
+    """
+    interrupts = Interrupts()
+    with interrupts.installed(), terminal_progress() as progress:
+        wish = Wish(profile, disk, tuple(keys), packages, all_checked)
+        return judge(preview(wish, progress, interrupts))
+
+
+def show(readiness: Readiness, *, as_json: bool, verbose: bool) -> None:
+    """Print the verdict on stdout."""
+    if as_json:
+        print(readiness.model_dump_json(indent=2))
+    else:
+        view.show(Console(), readiness, verbose=verbose)

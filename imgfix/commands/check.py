@@ -1,0 +1,70 @@
+"""`imgfix check`: is a disk ready for Azure, requirement by requirement? Changes nothing."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from imgfix.commands.guest_options import key_option, profile_options, wish
+from imgfix.errors import ExitCode
+
+
+def _print_schema(context: click.Context, _: click.Parameter, value: bool) -> None:
+    if value and not context.resilient_parsing:
+        import json
+
+        from imgfix.readiness.model import schema
+
+        click.echo(json.dumps(schema(), indent=2))
+        context.exit()
+
+
+schema_option = click.option(
+    "--schema",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_print_schema,
+    help="Print the JSON schema of --json and exit.",
+)
+
+
+@click.command()
+@click.argument("arguments", nargs=-1, required=True, metavar="[PROFILE] DISK")
+@click.option("--json", "as_json", is_flag=True, help="The verdict as JSON on stdout.")
+@click.option("-v", "--verbose", is_flag=True, help="Show every finding with its evidence.")
+@click.option(
+    "--packages",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Packages that apply would install from DIR.",
+)
+@schema_option
+@key_option
+@profile_options
+def check(
+    arguments: tuple[str, ...],
+    as_json: bool,
+    verbose: bool,
+    packages: Path | None,
+    key_files: tuple[str, ...],
+    mode: str | None,
+    settings: tuple[str, ...],
+) -> None:
+    """Tell whether DISK is ready for Azure, and what `apply` would change in it; DISK itself is never changed.
+
+    PROFILE is as for `apply`; without it: auto. Exit 0 if DISK is ready, 6 if it is not.
+    """
+    from imgfix import checking
+    from imgfix.keys import read_keys
+
+    if len(arguments) > 2:
+        raise click.UsageError(f"one PROFILE and one DISK, here are {len(arguments)} arguments")
+    profile, disk = arguments if len(arguments) == 2 else ("auto", arguments[0])
+    wanted = wish(profile, mode, settings)
+    readiness = checking.check(wanted, Path(disk), read_keys(key_files, os.environ), packages)
+    checking.show(readiness, as_json=as_json, verbose=verbose)
+    if not readiness.ready:
+        raise click.exceptions.Exit(ExitCode.NOT_READY)

@@ -1,0 +1,111 @@
+"""Is a disk what Azure takes: its footer, its size, the end of its GPT, its partitions? Pure; it reads by a callable.
+
+apply asks before it publishes, `imgfix check` of what it is given, `imgfix verify` of the finished file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+from imgfix.disk.partition import Partition, PartitionTable, read_partitions
+from imgfix.disk.relocate import relocate
+from imgfix.disk.sector import ReadAt
+from imgfix.disk.size import MIB, describe, round_up_mib
+from imgfix.disk.vhd import FOOTER_SIZE, NO_OFFSET, DiskType, parse_footer
+from imgfix.errors import ImageError, VerifyError
+
+#: Bytes of a block of Azure's managed disks.
+#: https://learn.microsoft.com/en-us/azure/virtual-machines/linux/create-upload-generic ("4KB")
+_BLOCK = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong with a disk, and the `requirement` (R1, R8) that says so."""
+
+    requirement: str
+    text: str
+
+
+def faults(read_at: ReadAt, size: int, footer: bytes | None) -> tuple[Fault, ...]:
+    """Return what Azure would not take of a disk of `size` bytes; `footer` is what stands behind it, None without.
+
+    Everything told here is put right by an apply. Raises ImageError for a partition table that is damaged.
+    """
+    table = read_partitions(read_at, size)
+    return (
+        *(Fault("R1", text) for text in _footer(size, footer)),
+        *(Fault("R8", text) for text in _size(read_at, size, table)),
+    )
+
+
+def misaligned(table: PartitionTable) -> tuple[str, ...]:
+    """Return a sentence for each partition whose blocks lie across those of Azure's disks: it works, slowly."""
+    return tuple(
+        f"partition {p.number} begins at byte {p.start}, not at a multiple of {_BLOCK}: each of its blocks lies "
+        "across two of the disk's"
+        for p in table.partitions
+        if p.start % _BLOCK
+    )
+
+
+def overlapping(table: PartitionTable) -> tuple[str, ...]:
+    """Return a sentence for each pair of neighbours that share sectors."""
+    ordered = sorted(table.partitions, key=_start)
+    return tuple(
+        f"partition {a.number} ends at byte {a.end}, and partition {b.number} begins at byte {b.start}"
+        for a, b in pairwise(ordered)
+        if a.end > b.start
+    )
+
+
+def require_finished(read_at: ReadAt, size: int, footer: bytes) -> None:
+    """Raise VerifyError unless the disk is one that Azure takes: before it gets its name."""
+    try:
+        found = faults(read_at, size, footer)
+    except ImageError as error:
+        raise VerifyError(
+            f"the finished disk cannot be read: {error.message}", hint="nothing was published"
+        ) from error
+    if found:
+        raise VerifyError(
+            "the finished disk is not as Azure wants it: " + "; ".join(f.text for f in found),
+            hint="nothing was published. This is a defect: please report it",
+        )
+
+
+def _start(partition: Partition) -> int:
+    return partition.start
+
+
+def _footer(size: int, footer: bytes | None) -> Iterator[str]:
+    if footer is None:
+        yield "it is no VHD: there is no footer"
+        return
+    try:
+        found = parse_footer(footer, size + FOOTER_SIZE)
+    except ImageError as error:
+        yield error.message
+        return
+    if found.disk_type is not DiskType.FIXED:
+        yield f"it is a {found.disk_type.name.lower()} VHD"
+    if found.data_offset != NO_OFFSET:
+        yield f"its footer names a header at {found.data_offset:#x}, which a fixed VHD has not"
+    if found.saved_state:
+        yield "its footer says that the machine's memory was saved with it"
+
+
+def _size(read_at: ReadAt, size: int, table: PartitionTable) -> Iterator[str]:
+    if size % MIB:
+        yield f"it has {describe(size)}, no whole number of MiB; the next one is {describe(round_up_mib(size))}"
+    if table.scheme != "gpt":
+        return
+    try:
+        writes = relocate(read_at, size, size)
+    except ImageError as error:
+        yield error.message
+        return
+    if writes:
+        yield "the GPT's backup is not in order at the end of the disk"

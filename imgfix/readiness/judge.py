@@ -1,0 +1,254 @@
+"""The verdict: a preview told by requirement. Each decision of the plan goes to its requirements by a table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from imgfix import __version__
+from imgfix.change import (
+    Advice,
+    AppendFile,
+    Copy,
+    Decision,
+    InstallPackages,
+    Link,
+    Noop,
+    Rebuild,
+    Remove,
+    RemovePackages,
+    RemoveSwapDevice,
+    RunCommand,
+    SetAttributes,
+    WriteFile,
+)
+from imgfix.difference import Difference
+from imgfix.disk import qemu_img
+from imgfix.disk.finished import misaligned, overlapping
+from imgfix.disk.size import describe
+from imgfix.errors import HostError, ImgfixError
+from imgfix.facts.model import Facts
+from imgfix.plan import Refusal
+from imgfix.preview import Preview
+from imgfix.readiness import evidence
+from imgfix.readiness.model import (
+    Action,
+    Disk,
+    Evidence,
+    EvidenceKind,
+    Finding,
+    GenerationVerdict,
+    Guest,
+    Readiness,
+    Requirement,
+    Status,
+)
+from imgfix.readiness.requirements import SILENT, TITLES, covered_by, requirements_of
+
+#: The step that findings about the image file itself are told of.
+_DISK = "disk"
+
+Placed = tuple[str, Finding]
+
+
+def judge(preview: Preview) -> Readiness:
+    """Return the verdict on what was previewed."""
+    placed: dict[str, list[Finding]] = {requirement: [] for requirement in TITLES}
+    for requirement, finding in (*_of_disk(preview), *_of_host(), *_of_plan(preview)):
+        placed[requirement].append(finding)
+    for requirement, finding in _unseen(preview, placed):
+        placed[requirement].append(finding)
+    told = tuple(_requirement(name, found, preview.facts) for name, found in placed.items())
+    worst = max((r.status for r in told), key=lambda status: status.rank)
+    profile, distro, source = preview.profile, preview.facts.distro, preview.source
+    return Readiness(
+        imgfix=__version__,
+        disk=Disk(path=str(source.path), format=source.format.value, size=source.size),
+        profile=profile.name,
+        mode=profile.mode.value,
+        guest=Guest(
+            name=distro.pretty_name,
+            id=distro.id,
+            version=distro.version,
+            family=distro.family,
+            kernels=tuple(kernel.release for kernel in preview.facts.kernels),
+        ),
+        ready=worst.rank <= Status.ADVICE.rank,
+        fixable=worst is not Status.BLOCKER,
+        generations=_generations(preview.facts),
+        requirements=told,
+    )
+
+
+def _requirement(name: str, found: list[Finding], facts: Facts) -> Requirement:
+    findings = tuple(dict.fromkeys(found)) or (Finding(status=Status.READY, text=SILENT[name], step=""),)
+    shown = evidence.OF_FACTS.get(name)
+    return Requirement(
+        id=name,
+        title=TITLES[name],
+        status=max((f.status for f in findings), key=lambda status: status.rank),
+        findings=findings,
+        evidence=tuple(shown(facts)) if shown is not None else (),
+    )
+
+
+def _generations(facts: Facts) -> tuple[GenerationVerdict, ...]:
+    if facts.generations is None:
+        return ()
+    first, second = facts.generations.gen1, facts.generations.gen2
+    return (
+        GenerationVerdict(generation=1, boots=first.possible, reasons=first.reasons),
+        GenerationVerdict(generation=2, boots=second.possible, reasons=second.reasons),
+    )
+
+
+def _of_disk(preview: Preview) -> Iterator[Placed]:
+    """What the image file itself is like (R1, R4, R8, R25), and what is in the way outside the guest's files."""
+    source = preview.source
+    seen = (Evidence(kind=EvidenceKind.DISK, name=str(source.path), detail=source.format.value),)
+
+    def finding(status: Status, text: str, action: Action | None = None, hint: str = "") -> Finding:
+        target = str(source.path) if action is not None else ""
+        return Finding(
+            status=status, text=text, step=_DISK, action=action, target=target, hint=hint, evidence=seen
+        )
+
+    for fault in preview.faults:
+        yield fault.requirement, finding(Status.FIXED, fault.text, Action.WRITE)
+    wrong = {fault.requirement for fault in preview.faults}
+    for requirement, text in (
+        ("R1", "a fixed VHD whose footer says so"),
+        ("R8", f"{describe(source.size)}, all of it in order"),
+    ):
+        if requirement not in wrong:
+            yield requirement, finding(Status.READY, text)
+    status = Status.FIXED if wrong else Status.READY
+    yield (
+        "R25",
+        finding(status, "apply writes a file that Azure takes" if wrong else "Azure takes the file as it is"),
+    )
+    for trouble in preview.troubles:
+        told = finding(Status.BLOCKER, trouble.error.message, hint=trouble.error.hint or "")
+        yield trouble.requirement, told
+    for warning in preview.warnings:
+        yield "R4", finding(Status.ADVICE, warning)
+    if not preview.warnings and not any(t.requirement == "R4" for t in preview.troubles):
+        yield "R4", finding(Status.READY, describe(source.size))
+    for text in misaligned(source.table):
+        yield "storage", finding(Status.ADVICE, text)
+    for text in overlapping(source.table):
+        yield (
+            "storage",
+            finding(Status.BLOCKER, text, hint="export the disk again; its partition table is damaged"),
+        )
+
+
+def _of_host() -> Iterator[Placed]:
+    try:
+        version = qemu_img.installed_version()
+        qemu_img.refuse_known_bad(version)
+    except HostError as error:
+        yield "R11", Finding(status=Status.BLOCKER, text=error.message, step=_DISK, hint=error.hint or "")
+        return
+    name = f"qemu-img {'.'.join(map(str, version))}"
+    seen = (Evidence(kind=EvidenceKind.HOST, name=name),)
+    yield "R11", Finding(status=Status.READY, text=f"{name} is none of those", step=_DISK, evidence=seen)
+
+
+def _of_plan(preview: Preview) -> Iterator[Placed]:
+    """Every decision and every refusal, for each of its requirements."""
+    by_path = {difference.path: difference for difference in preview.differences}
+    for item in preview.plan.items:
+        finding = _finding(item.step, item.decision, by_path, preview.facts)
+        words = f"{finding.action.value if finding.action else ''} {finding.target}: {finding.text}".lstrip()
+        for requirement in requirements_of(item.step, words, preview.facts):
+            yield requirement, finding
+    for refusal, finding in _refused(preview):
+        for requirement in requirements_of(refusal.step, finding.text, preview.facts):
+            yield requirement, finding
+
+
+def _refused(preview: Preview) -> Iterator[tuple[Refusal, Finding]]:
+    for refusal in preview.refusals:
+        yield refusal, _refusal(refusal, Status.BLOCKER, "")
+    for refusal in preview.pending:
+        yield refusal, _refusal(refusal, Status.FIXED, "decided when the packages are installed; now ")
+
+
+def _refusal(refusal: Refusal, status: Status, before: str) -> Finding:
+    error: ImgfixError = refusal.error
+    text = error.message.removeprefix(f"{refusal.step}: ")
+    return Finding(
+        status=status,
+        text=f"{before}{text}",
+        step=refusal.step,
+        hint=(error.hint or "") if status is Status.BLOCKER else "",
+        evidence=evidence.of_text(text),
+    )
+
+
+def _unseen(preview: Preview, placed: Mapping[str, list[Finding]]) -> Iterator[Placed]:
+    """What a step that refused did not come to look at is not ready: nobody knows."""
+    for refusal, finding in _refused(preview):
+        for requirement in covered_by(refusal.step):
+            if not placed[requirement]:
+                text = f"not looked at, because the step {refusal.step} stopped: {finding.text}"
+                yield requirement, finding.model_copy(update={"text": text})
+
+
+def _finding(step: str, decision: Decision, by_path: Mapping[str, Difference], facts: Facts) -> Finding:
+    if isinstance(decision, Noop):
+        return Finding(
+            status=Status.READY, text=decision.reason, step=step, evidence=evidence.of_text(decision.reason)
+        )
+    if isinstance(decision, Advice):
+        return Finding(
+            status=Status.ADVICE, text=decision.text, step=step, evidence=evidence.of_text(decision.text)
+        )
+    action, target = act_of(decision)
+    return Finding(
+        status=Status.FIXED,
+        text=_without_place(decision.reason, target),
+        step=step,
+        action=action,
+        target=target,
+        evidence=evidence.of_decision(decision, by_path, facts),
+    )
+
+
+def _without_place(reason: str, target: str) -> str:
+    """Return a reason without the target that it begins with, and the line in it: both are told elsewhere."""
+    return (
+        re.sub(rf"{re.escape(target)}(:\d+)?:? ", "", reason, count=1)
+        if reason.startswith(target)
+        else reason
+    )
+
+
+def act_of(decision: Decision) -> tuple[Action, str]:
+    """Return what a change does, and to what: a path, a device, packages or a command line."""
+    match decision:
+        case WriteFile(path):
+            return Action.WRITE, path
+        case Remove(path):
+            return Action.REMOVE, path
+        case Link(path):
+            return Action.LINK, path
+        case Copy(_, path):
+            return Action.COPY, path
+        case AppendFile(path):
+            return Action.APPEND, path
+        case SetAttributes(path):
+            return Action.SET, path
+        case RemoveSwapDevice(device):
+            return Action.DELETE, device
+        case InstallPackages(_, packages):
+            return Action.INSTALL, ", ".join(packages)
+        case RemovePackages(_, packages):
+            return Action.UNINSTALL, ", ".join(packages)
+        case RunCommand(_, argv):
+            return Action.RUN, " ".join(argv)
+        case Rebuild(_, target):
+            return Action.REBUILD, target
+        case Noop() | Advice():
+            raise TypeError(f"{type(decision).__name__} changes nothing")
