@@ -249,16 +249,12 @@ def _say(**words: str | None) -> None:
 
 
 def main() -> None:
-    """Enter the namespaces, and let a child, the first process in there, do everything."""
+    """Enter the namespaces; the first process in there does everything."""
     namespace.die_with_parent()
     spec = Spec.from_json(sys.stdin.buffer.readline().decode())
     try:
-        namespace.enter((WIRESERVER, IMDS))
-        child = os.fork()
-        if child:
-            os.waitpid(child, 0)
+        if not namespace.enter((WIRESERVER, IMDS)):
             return
-        namespace.die_with_parent()
         threading.Thread(target=_watch_parent, daemon=True).start()
         _serve(spec)
         _say(done="yes")

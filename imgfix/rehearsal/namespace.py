@@ -34,10 +34,11 @@ def die_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def enter(addresses: Sequence[str]) -> None:
-    """Move this process, which must have one thread, into new namespaces with `addresses` on lo. Raises HostError.
+def enter(addresses: Sequence[str]) -> bool:
+    """Fork a process into new namespaces with `addresses` on lo; this one must have a single thread.
 
-    Its children are in a PID namespace, too: when the first of them ends, the kernel ends all the others.
+    True in the new process, whose end ends everything that it started: it is the first of its PID namespace. False in
+    this one, after that. Raises HostError.
     """
     uid, gid = os.geteuid(), os.getegid()
     libc = ctypes.CDLL(None, use_errno=True)
@@ -53,6 +54,12 @@ def enter(addresses: Sequence[str]) -> None:
             f"{error.strerror or error}",
             hint=_HINT,
         ) from error
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+        return False
+    die_with_parent()
+    return True
 
 
 def _map_ids(uid: int, gid: int) -> None:
