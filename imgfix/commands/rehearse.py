@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from imgfix.errors import VerifyError
-
 if TYPE_CHECKING:
     from imgfix.rehearsal.rehearse import Request
 
@@ -64,9 +62,9 @@ def rehearse(
 
     from imgfix.console import terminal_progress
     from imgfix.interrupt import Interrupts
+    from imgfix.rehearsal import gate, show
     from imgfix.rehearsal import rehearse as rehearsal
     from imgfix.rehearsal import report as reports
-    from imgfix.rehearsal import show
     from imgfix.rehearsal.machine import Controller
     from imgfix.rehearsal.spec import Agent
 
@@ -91,5 +89,4 @@ def rehearse(
     show.show(Console(), result)
     if report is not None:
         reports.write(report, result)
-    if not result.passed:
-        raise VerifyError(f"{disk}: the rehearsal failed", hint="the cause and the remedy stand above")
+    gate.require_passed(result)

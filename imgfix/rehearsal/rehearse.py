@@ -59,6 +59,7 @@ class Request:
     user: str | None = None
     key: Path | None = None
     swap_on_resource_disk: bool | None = None
+    image_format: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ class Result:
 
 def rehearse(request: Request, progress: Progress, interrupts: Interrupts) -> Result:
     """Boot the request's disk, which is not changed. Raises ImgfixError where nothing could be tried."""
-    source = open_source(request.disk)
+    source = open_source(request.disk, request.image_format)
     generation = _generation(request, source)
     if generation == 2:
         firmware_files()

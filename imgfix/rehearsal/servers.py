@@ -122,7 +122,8 @@ class _Handler(BaseHTTPRequestHandler):
 class _WireServer(_Handler):
     def get(self, path: str, query: dict[str, list[str]]) -> None:
         """Versions, the goal state and what it points to."""
-        what = (query.get("comp") or query.get("type") or [""])[0]
+        what = query.get("comp", [""])[0]
+        what = query.get("type", [""])[0] if what == "config" else what
         documents = {
             "versions": _VERSIONS,
             "goalstate": self._goal_state(),

@@ -99,6 +99,13 @@ def _mask(*units: str) -> Callable[[Image], None]:
     return plant
 
 
+def _removed(path: str) -> Callable[[Image], None]:
+    def plant(image: Image) -> None:
+        image.debugfs(f"unlink {path}")
+
+    return plant
+
+
 def _fstab(line: str) -> Callable[[Image], None]:
     return lambda image: image.change("/etc/fstab", r"\Z", line)
 
@@ -107,9 +114,9 @@ FAULTS = (
     Fault("no EFI loader", lambda image: None, Stage.FIRMWARE, "no removable loader", generation="2"),
     Fault("no boot code", lambda image: image.overwrite(0, bytes(440)), Stage.FIRMWARE, "no boot code",
           generation="1"),
-    Fault("GRUB's modules gone", lambda image: image.debugfs("rm /boot/grub/i386-pc/normal.mod") and None,
+    Fault("GRUB's modules gone", _removed("/boot/grub/i386-pc/normal.mod"),
           Stage.BOOT_LOADER, "grub rescue"),
-    Fault("menu gone", lambda image: image.debugfs(f"rm {MENU}") and None, Stage.BOOT_LOADER, "grub prompt"),
+    Fault("menu gone", _removed(MENU), Stage.BOOT_LOADER, "grub prompt"),
     Fault("kernel gone", _rename_kernel, Stage.BOOT_LOADER, "kernel not found"),
     Fault("no serial console", lambda image: image.change(MENU, r"(console|earlyprintk)=\S*ttyS0\S*", ""),
           Stage.KERNEL, "silent kernel", agent="none"),
@@ -120,7 +127,7 @@ FAULTS = (
           "root by disk name"),
     Fault("wrong UUID", lambda image: image.change(MENU, r"root=UUID=e", "root=UUID=f"), Stage.ROOT,
           "root not found"),
-    Fault("no init", lambda image: image.debugfs("unlink /sbin/init") and None, Stage.INIT, "no init"),
+    Fault("no init", _removed("/usr/sbin/init"), Stage.INIT, "no init"),
     Fault("fstab names a disk that is gone", _fstab("UUID=11111111-2222-3333-4444-55555 /d ext4 defaults 0 2\n"),
           Stage.INIT, "fstab device missing"),
     Fault("cloud-init disabled", lambda image: image.write("/etc/cloud/cloud-init.disabled", ""),

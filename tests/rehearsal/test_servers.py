@@ -38,6 +38,8 @@ ready = b"<Health><Container><Health><State>Ready</State></Health></Container></
 found = {
     "versions": ask(wire + "/?comp=versions"),
     "goal": ask(wire + "/machine/?comp=goalstate", **agent),
+    "configs": [ask(link) for link in __import__("re").findall("http://[^<]+", ask(wire + "/machine/?comp=goalstate")[1]
+                                                              .replace("&amp;", "&"))],
     "health": ask(wire + "/machine?comp=health", ready, **agent),
     "properties": ask(wire + "/machine?comp=roleProperties", b"x"),
     "plugin": ask(wire + ":32526/versions"),
@@ -75,6 +77,7 @@ def test_the_servers_answer_as_azures_do(user: int | None) -> None:
     found = _ask(user)
     assert "2012-11-30" in str(found["versions"])
     assert "<Incarnation>1</Incarnation>" in str(found["goal"])
+    assert [status for status, _ in found["configs"]] == [200, 200, 200]  # type: ignore[misc]
     assert found["health"][0] == 200
     assert found["properties"][0] == 202
     assert found["plugin"] == [200, '["2015-09-01"]']
