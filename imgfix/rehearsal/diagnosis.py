@@ -95,7 +95,7 @@ def marked_lines(console: str) -> tuple[int, ...]:
     return tuple(
         number
         for number, line in enumerate(console.splitlines())
-        if any(pattern.search(line) for pattern in rows)
+        if any((found := pattern.search(line)) and found.group() for pattern in rows)
     )
 
 

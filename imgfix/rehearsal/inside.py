@@ -9,9 +9,7 @@ namespace ends with it: whatever happens to the parent, no guest is left.
 from __future__ import annotations
 
 import json
-import os
 import queue
-import signal
 import sys
 import threading
 import time
@@ -237,13 +235,6 @@ def _serve(spec: Spec) -> None:
         pass
 
 
-def _watch_parent() -> None:
-    """The parent closes our standard input, by its own end at the latest."""
-    while os.read(sys.stdin.fileno(), 4096):
-        pass
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
 def _say(**words: str | None) -> None:
     print(json.dumps(words), flush=True)
 
@@ -255,7 +246,6 @@ def main() -> None:
     try:
         if not namespace.enter((WIRESERVER, IMDS)):
             return
-        threading.Thread(target=_watch_parent, daemon=True).start()
         _serve(spec)
         _say(done="yes")
     except HostError as error:

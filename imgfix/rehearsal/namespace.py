@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
+import select
 import signal
 import socket
 import struct
@@ -54,12 +55,30 @@ def enter(addresses: Sequence[str]) -> bool:
             f"{error.strerror or error}",
             hint=_HINT,
         ) from error
+    ours, theirs = os.pipe()
     child = os.fork()
     if child:
-        os.waitpid(child, 0)
+        os.close(theirs)
+        _guard(child, ours)
         return False
+    os.close(ours)
     die_with_parent()
     return True
+
+
+def _guard(child: int, ended: int) -> None:
+    """Wait until the child has ended, or standard input is closed: then end it, which no process within can.
+
+    The first process of a PID namespace gets no signal that comes from inside (pid_namespaces(7)).
+    """
+    while True:
+        ready, _, _ = select.select([0, ended], [], [])
+        if ended in ready:
+            break
+        if not os.read(0, 4096):
+            os.kill(child, signal.SIGKILL)
+            break
+    os.waitpid(child, 0)
 
 
 def _map_ids(uid: int, gid: int) -> None:

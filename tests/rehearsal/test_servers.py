@@ -59,14 +59,18 @@ def _ask(user: int | None) -> dict[str, list[object]]:
     argv = [sys.executable, "-c", SCRIPT]
     if user is not None and os.geteuid() == 0:
         argv = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--", *argv]
-    done = subprocess.run(
-        argv,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    # The namespaces last as long as their maker's standard input is open.
+    reader, writer = os.pipe()
+    with os.fdopen(reader), os.fdopen(writer, "w"):
+        done = subprocess.run(
+            argv,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdin=reader,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
     assert done.returncode == 0, done.stderr
     answers: dict[str, list[object]] = json.loads(done.stdout)
     return answers
@@ -77,7 +81,7 @@ def test_the_servers_answer_as_azures_do(user: int | None) -> None:
     found = _ask(user)
     assert "2012-11-30" in str(found["versions"])
     assert "<Incarnation>1</Incarnation>" in str(found["goal"])
-    assert [status for status, _ in found["configs"]] == [200, 200, 200]  # type: ignore[misc]
+    assert str(found["configs"]).count("[200, ") == 3
     assert found["health"][0] == 200
     assert found["properties"][0] == 202
     assert found["plugin"] == [200, '["2015-09-01"]']
