@@ -41,7 +41,7 @@ def parse(frame: bytes) -> Request | None:
     if len(message) < _BOOTP + 4 or message[_BOOTP : _BOOTP + 4] != _COOKIE:
         return None
     options = dict(_options(message[_BOOTP + 4 :]))
-    return Request(options.get(53, b"\0")[0], message[:_BOOTP], frame[6:12])
+    return Request((options.get(53) or b"\0")[0], message[:_BOOTP], frame[6:12])
 
 
 def reply(request: Request, identity: Identity) -> bytes | None:
