@@ -20,6 +20,7 @@ from imgfix.commands.check import check
 from imgfix.commands.convert import convert
 from imgfix.commands.options import format_option
 from imgfix.commands.recover import recover, recovered
+from imgfix.commands.rehearse import rehearse
 from imgfix.errors import ExitCode, ImgfixError, ProfileError
 
 # Everything heavy (pydantic, rich, the pipeline) is imported by the command that needs it: --help stays quick.
@@ -88,6 +89,12 @@ def cli() -> None:
     help="Install missing packages from the .deb or .rpm files in DIR, without a network.",
 )
 @click.option("--no-network", is_flag=True, help="Never give the appliance a network, not even for packages.")
+@click.option(
+    "--rehearse",
+    "rehearsed",
+    is_flag=True,
+    help="Publish only what boots on a simulated Azure; minutes without KVM.",
+)
 @format_option
 @_key_option
 @_profile_options
@@ -100,6 +107,7 @@ def apply(
     in_place: bool,
     packages: Path | None,
     no_network: bool,
+    rehearsed: bool,
     image_format: str | None,
     key_files: tuple[str, ...],
     mode: str | None,
@@ -119,8 +127,22 @@ def apply(
     wish = _wish(profile, mode, settings)
     keys = read_keys(key_files, os.environ)
     request = pipeline.Request(
-        wish, disk, output, force, not no_network, keys, packages, image_format, in_place, telling.keep_failed
+        wish,
+        disk,
+        output,
+        force,
+        not no_network,
+        keys,
+        packages,
+        image_format,
+        in_place,
+        telling.keep_failed,
+        rehearsed,
     )
+    if in_place and rehearsed:
+        raise click.UsageError(
+            "--rehearse comes before publishing, and with --in-place there is nothing to hold back"
+        )
     if in_place and telling.keep_failed:
         raise click.UsageError("--keep-failed needs a work copy, and there is none with --in-place")
     if in_place and recovered(disk):
@@ -132,6 +154,10 @@ def apply(
         from rich.console import Console
 
         report.show(Console(), result, progress.seconds)
+        if result.rehearsal is not None:
+            from imgfix.rehearsal import show
+
+            show.show(Console(), result.rehearsal)
 
 
 @cli.command()
@@ -167,6 +193,7 @@ cli.add_command(convert)
 cli.add_command(recover)
 cli.add_command(batch)
 cli.add_command(check)
+cli.add_command(rehearse)
 
 
 @cli.group()

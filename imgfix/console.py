@@ -34,6 +34,7 @@ _WORDS = {
     "verify": "verifying",
     "emit": "writing the VHD",
     "digest": "making digests of both disks",
+    "rehearse": "booting on a simulated Azure",
 }
 
 

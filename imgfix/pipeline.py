@@ -28,6 +28,8 @@ from imgfix.package_folder import PackageFolder
 from imgfix.plan import Plan, build_plan
 from imgfix.profile import Profile
 from imgfix.progress import Progress
+from imgfix.rehearsal.gate import rehearse_work_copy
+from imgfix.rehearsal.rehearse import Result
 from imgfix.session import Session, opened
 from imgfix.steps import STEPS
 from imgfix.steps.packages import Packages
@@ -59,6 +61,7 @@ class Request:
     image_format: str | None = None
     in_place: bool = False
     keep_failed: bool = False
+    rehearse: bool = False
 
     @property
     def target(self) -> Path:
@@ -84,6 +87,7 @@ class Report:
     size: int
     warnings: tuple[str, ...]
     launches: int
+    rehearsal: Result | None = None
 
 
 def run(request: Request, progress: Progress, interrupts: Interrupts, diary: Diary | None = None) -> Report:
@@ -107,6 +111,11 @@ def run(request: Request, progress: Progress, interrupts: Interrupts, diary: Dia
         diary.size = work.size
         job = _Job(request, source, work, folder, progress, interrupts, diary)
         profile, facts, plan = job.mutate()
+        rehearsal = (
+            rehearse_work_copy(work.path, profile, progress, interrupts)
+            if request.rehearse and isinstance(work, WorkCopy)
+            else None
+        )
         with progress.phase("emit"):
             identity = footer_identity(source, os.environ)
             if digest is not None:
@@ -116,7 +125,7 @@ def run(request: Request, progress: Progress, interrupts: Interrupts, diary: Dia
         if digest is not None:
             with progress.phase("digest"), Digest(request.target) as other:
                 diary.output_sha256 = other.result()
-    return Report(request, profile, facts, plan, work.size, warnings, job.launches)
+    return Report(request, profile, facts, plan, work.size, warnings, job.launches, rehearsal)
 
 
 def _work(source: Source, request: Request, progress: Progress) -> WorkCopy | InPlace:

@@ -19,12 +19,12 @@ _LONGEST_NAME = 1023
 
 
 @contextmanager
-def overlay(source: Source) -> Iterator[Path]:
-    """Make a qcow2 over the source, as large as its data: a VHD's footer is no part of the disk.
+def overlay(source: Source, growth: int = 0) -> Iterator[Path]:
+    """Make a qcow2 over the source, as large as its data and `growth` bytes: a VHD's footer is no part of the disk.
 
     A journal that must be replayed goes there, and the source stays as it is. Raises HostError.
     """
-    size = -(-source.size // SECTOR) * SECTOR
+    size = -(-source.size // SECTOR) * SECTOR + growth
     with tempfile.TemporaryDirectory(prefix="imgfix-") as folder:
         path = Path(folder) / "overlay.qcow2"
         backing = _backing(source)

@@ -1,0 +1,256 @@
+"""The rehearsal's own process: in its namespaces it runs Azure's servers and the machine, and tells what happens.
+
+    python -m imgfix.rehearsal.inside <SPEC.json
+
+One JSON object a line on stdout is an event. It ends when its standard input is closed, and everything in its PID
+namespace ends with it: whatever happens to the parent, no guest is left.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+from imgfix.accel import Accelerator
+from imgfix.errors import HostError
+from imgfix.rehearsal import namespace, questions
+from imgfix.rehearsal.console import Follower
+from imgfix.rehearsal.diagnosis import dead_end
+from imgfix.rehearsal.events import STAGE_OF, Event, Kind, Stage
+from imgfix.rehearsal.identity import IMDS, WIRESERVER
+from imgfix.rehearsal.machine import Hardware, Machine, command_line
+from imgfix.rehearsal.servers import Servers
+from imgfix.rehearsal.spec import Spec
+from imgfix.rehearsal.ssh import PORT, Login
+from imgfix.rehearsal.wire import Names, Wire
+
+_TICK = 0.25
+#: Seconds of silence behind a login prompt, or behind a dead end, after which nothing more is awaited.
+_QUIET, _LAST_WORDS = 180.0, 6.0
+#: Seconds from Ready to a login by SSH, between two tries, for the generator, and for a shutdown.
+_SSH_LIMIT, _SSH_PAUSE, _UPDATE_LIMIT, _OFF_LIMIT = 300.0, 3.0, 1800.0, 300.0
+
+
+class _Told:
+    """What the boots tell; any thread may."""
+
+    def __init__(self) -> None:
+        self.news: queue.Queue[tuple[Kind, str]] = queue.Queue()
+        self.start = time.monotonic()
+        self.boot = 1
+        self._lock = threading.Lock()
+
+    def event(self, kind: Kind, text: str, stage: Stage | None = None) -> None:
+        """Write one line for the parent."""
+        event = Event(
+            round(time.monotonic() - self.start, 2), kind, text, stage or STAGE_OF.get(kind), self.boot
+        )
+        with self._lock:
+            print(json.dumps(asdict(event)), flush=True)
+
+    def from_server(self, kind: Kind, text: str) -> None:
+        """Tell what a guest's agent did, and wake the boot that waits for it."""
+        self.event(kind, text)
+        self.news.put((kind, text))
+
+
+@dataclass
+class _Boot:
+    """One boot, from power-on to power-off; `run` returns whether it came to SSH."""
+
+    spec: Spec
+    told: _Told
+    machine: Machine
+    hardware: Hardware
+
+    def __post_init__(self) -> None:
+        self.follower = Follower()
+        self.ready = not self.spec.provisioned or self.told.boot > 1
+        self.failed = False
+        self.ssh_error = ""
+        self._at = self.hardware.console.stat().st_size if self.hardware.console.exists() else 0
+        self._last = time.monotonic()
+        self._ready_at = 0.0
+        self._next_try = 0.0
+        self._login_told = False
+        self._dead_at: float | None = None
+
+    def run(self) -> bool:
+        """Wait for Ready and log in. False: it will not come to that, and an event says why."""
+        deadline = time.monotonic() + self.spec.timeout
+        while True:
+            self._watch()
+            if why := self._end(deadline):
+                self.told.event(*why)
+                return False
+            if self._may_try_ssh() and self._log_in():
+                return True
+            time.sleep(_TICK)
+
+    def _watch(self) -> None:
+        data = b""
+        if self.hardware.console.exists():
+            with self.hardware.console.open("rb") as stream:
+                stream.seek(self._at)
+                data = stream.read(1 << 20)
+        if data:
+            self._at += len(data)
+            self._last = time.monotonic()
+            for stage, says in self.follower.feed(data):
+                self.told.event(Kind.CONSOLE, says, stage)
+                if stage is Stage.BOOT_LOADER and self.hardware.accelerator is Accelerator.TCG:
+                    # The menu counts its five seconds in emulated instructions, a minute or more of ours.
+                    self.machine.press_enter()
+        if self.follower.login and not self._login_told:
+            self._login_told = True
+            self.told.event(Kind.LOGIN, "a login prompt on the console")
+        while not self.told.news.empty():
+            self._hear(*self.told.news.get())
+
+    def _hear(self, kind: Kind, text: str) -> None:
+        self._last = time.monotonic() if kind in STAGE_OF else self._last
+        wanted = self.spec.agent in (None, text.split(" ", maxsplit=1)[0])
+        if kind is Kind.READY and wanted and not self._ready_at:
+            self.ready, self._ready_at = True, time.monotonic()
+        if kind is Kind.FAILED and wanted:
+            self.failed = True
+
+    def _end(self, deadline: float) -> tuple[Kind, str] | None:
+        now = time.monotonic()
+        if not self.machine.runs:
+            return Kind.OFF, self.machine.complaint or "the guest powered off or reset by itself"
+        if self._dead_at is None and (name := self._dead_end()):
+            self._dead_at = now
+            self.told.event(Kind.DEAD, name)
+        if self._dead_at is not None and now - self._dead_at > _LAST_WORDS:
+            return Kind.DEAD, "it will not get further"
+        if now > deadline:
+            return Kind.TIMEOUT, f"not there after {self.spec.timeout:.0f} s"
+        if self.failed:
+            return Kind.FAILED, "provisioning failed"
+        if self._ready_at and now - self._ready_at > _SSH_LIMIT:
+            return Kind.TIMEOUT, f"no login by SSH within {_SSH_LIMIT:.0f} s of Ready: {self.ssh_error}"
+        if self._login_told and not self._ready_at and now - self._last > _QUIET:
+            return Kind.TIMEOUT, f"nothing happens for {_QUIET:.0f} s: {self.ssh_error}"
+        return None
+
+    def _dead_end(self) -> str | None:
+        log = self.hardware.firmware_log
+        firmware = log.read_text(errors="replace")[-4000:] if log.exists() else ""
+        return dead_end(self.follower.tail, firmware)
+
+    # SSH
+
+    def _may_try_ssh(self) -> bool:
+        is_up = self.ready and (bool(self._ready_at) or self._login_told)
+        return is_up and time.monotonic() > self._next_try
+
+    def _log_in(self) -> bool:
+        login = self.login
+        if login is None:
+            return self._answers_at_all()
+        done = login.run("echo in")
+        self._next_try = time.monotonic() + _SSH_PAUSE
+        if done.returncode == 0:
+            self.told.event(Kind.SSH, f"{login.user} is logged in")
+            return True
+        self.ssh_error = (
+            done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"status {done.returncode}"
+        )
+        return False
+
+    @property
+    def login(self) -> Login | None:
+        """Who may log in; None for a specialized image whose users' keys are not given."""
+        return Login(self.spec.user, self.spec.key) if self.spec.user else None
+
+    def _answers_at_all(self) -> bool:
+        """A refused key is an answer, too: the server runs and has host keys."""
+        done = Login("nobody", self.spec.key).run("true")
+        self._next_try = time.monotonic() + _SSH_PAUSE
+        self.ssh_error = done.stderr.strip()[-200:]
+        if done.returncode == 0 or "Permission denied" in done.stderr:
+            self.told.event(Kind.SSH, "the SSH server answers; no user and key were given to log in with")
+            return True
+        return False
+
+    # The way out
+
+    def ask(self, script: str, timeout: float = 300.0) -> None:
+        """Run a script in the guest and tell what it printed."""
+        if self.login is None:
+            return
+        done = self.login.run(script, timeout)
+        self.told.event(
+            Kind.ANSWERS, done.stdout if done.returncode != 255 else f"{done.stdout}\n{done.stderr}"
+        )
+
+    def shut_down(self) -> bool:
+        """Press the power button and wait for the end; False where the guest does not heed it."""
+        self.machine.power_button()
+        deadline = time.monotonic() + (_OFF_LIMIT if self.follower.login else 30.0)
+        while self.machine.runs and time.monotonic() < deadline:
+            time.sleep(_TICK)
+        return not self.machine.runs
+
+
+def _boots(spec: Spec, told: _Told, wire: Wire) -> Iterator[bool]:
+    """Boot as often as asked; yield for each boot whether it came to SSH."""
+    for number in range(1, 3 if spec.twice else 2):
+        told.boot = number
+        hardware = spec.hardware if number == 1 else spec.second_hardware
+        argv = command_line(hardware, spec.identity, wire.arguments(PORT))
+        told.start = time.monotonic()
+        with Machine(argv, hardware.folder) as machine:
+            told.event(Kind.STARTED, f"Generation {hardware.generation}, {hardware.controller}")
+            boot = _Boot(spec, told, machine, hardware)
+            arrived = boot.run()
+            if arrived:
+                boot.ask(questions.script())
+                if spec.kernel_update and number == 1:
+                    boot.ask(questions.script({"update": questions.KERNEL_UPDATE}), _UPDATE_LIMIT)
+            else:
+                told.event(Kind.HOST, boot.ssh_error)
+            told.event(Kind.SHUTDOWN, "the power button is pressed")
+            clean = boot.shut_down()
+            told.event(Kind.OFF, "clean" if clean else "the guest did not shut down")
+            (hardware.folder / f"console-{number}.log").write_text(boot.follower.whole, errors="replace")
+        yield arrived
+        if not arrived:
+            return
+
+
+def _serve(spec: Spec) -> None:
+    told = _Told()
+    wire = Wire(spec.identity, lambda: told.from_server(Kind.DHCP, "the guest has its address"))
+    wire.start()
+    Names(spec.identity).start()
+    Servers(spec.identity, told.from_server).start()
+    for _ in _boots(spec, told, wire):
+        pass
+
+
+def _say(**words: str | None) -> None:
+    print(json.dumps(words), flush=True)
+
+
+def main() -> None:
+    """Enter the namespaces; the first process in there does everything."""
+    namespace.die_with_parent()
+    spec = Spec.from_json(sys.stdin.buffer.readline().decode())
+    try:
+        if not namespace.enter((WIRESERVER, IMDS)):
+            return
+        _serve(spec)
+        _say(done="yes")
+    except HostError as error:
+        _say(error=error.message, hint=error.hint)
+
+
+if __name__ == "__main__":
+    main()
