@@ -95,7 +95,8 @@ def fill(g: Any, tar: str) -> None:
 
 def leave_dirty(g: Any) -> None:
     """What was synced last is in the logs only: the journal of ext4, the log tree of btrfs."""
-    g.mount_options("subvol=@", "/dev/mapper/building", "/")
+    # By itself btrfs would commit its log after half a minute.
+    g.mount_options("subvol=@,commit=3600", "/dev/mapper/building", "/")
     g.mount("/dev/sda1", "/boot")
     g.sync()
     image.shell(
