@@ -35,8 +35,11 @@ _GROWTH = 1 << 30
 _RESOURCE_DISK = 4 << 30
 #: Seconds for the rehearsal's process to end by itself.
 _LEAVE = 20.0
-#: Stages at which another controller may help: the root is not found for lack of a driver.
-_MAY_BE_DRIVER = (Stage.INITRAMFS, Stage.ROOT)
+#: Causes that another controller may not have: a driver that the initramfs lacks. A root named /dev/vda would come up
+#: on virtio-blk, and not on Azure.
+_MAY_BE_DRIVER = frozenset(
+    {"root not found", "volume group not found", "dracut emergency", "initramfs shell", "waiting for root"}
+)
 
 Generation = Literal["auto", "1", "2"]
 
@@ -129,9 +132,7 @@ def _generation(request: Request, source: Source) -> Literal[1, 2]:
 
 
 def _may_be_driver(attempt: Attempt) -> bool:
-    return attempt.cause is not None and attempt.cause.stage in _MAY_BE_DRIVER and attempt.reached is not None and (
-        attempt.reached <= Stage.INITRAMFS
-    )  # fmt: skip
+    return attempt.cause is not None and attempt.cause.name in _MAY_BE_DRIVER
 
 
 class _Job:
