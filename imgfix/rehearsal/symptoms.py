@@ -251,6 +251,15 @@ _DATASOURCE = (
         "cloud-init is disabled on the kernel command line",
         "drop cloud-init=disabled", "kernel_args.remove: ['cloud-init=disabled']", stage=Stage.DATASOURCE,
     ),
+    # array.tostring is gone from Python 3.9 on, which Debian 11 has beside waagent 2.2.45:
+    # https://docs.python.org/3/whatsnew/3.9.html#removed
+    _row(
+        "agent too old for its Python", (Stage.INIT, Stage.PROVISIONING), Where.CONSOLE,
+        r"\.tostring\(\)|has no attribute 'tostring'",
+        "this version of the Azure Linux Agent cannot provision with the guest's Python: it calls what 3.9 has removed",
+        "let cloud-init provision, or install a newer agent", "provisioning.agent: cloud-init",
+        stage=Stage.PROVISIONING,
+    ),
     _row(
         "waiting for a host key", (Stage.INIT, Stage.PROVISIONING), Where.LOGS,
         r"[Ww]aiting for (ssh )?host ?key|ssh host key not found|(SSH|ssh) host key .*(to be generated|not found)",
