@@ -65,7 +65,7 @@ _FIRMWARE = (
     ),
     _row(
         "no boot code", (_NOTHING, Stage.FIRMWARE), Where.FIRMWARE,
-        r"No bootable device|Boot failed: not a bootable disk",
+        r"No bootable device|Boot failed: not a bootable disk|no boot code on the disk",
         "the BIOS finds no boot code on the disk",
         "install GRUB for BIOS (grub-install --target=i386-pc), or rehearse and upload it as Generation 2",
         "firmware.require: gen2", stage=Stage.FIRMWARE, final=True,
