@@ -72,6 +72,7 @@ class _Boot:
         self.follower = Follower()
         self.ready = not self.spec.provisioned or self.told.boot > 1
         self.failed = False
+        self._has_init = False
         self.ssh_error = ""
         self._at = self.hardware.console.stat().st_size if self.hardware.console.exists() else 0
         self._last = time.monotonic()
@@ -103,6 +104,7 @@ class _Boot:
             self._last = time.monotonic()
             for stage, says in self.follower.feed(data):
                 self.told.event(Kind.CONSOLE, says, stage)
+                self._has_init = self._has_init or stage is Stage.INIT
                 if stage is Stage.BOOT_LOADER and self.hardware.accelerator is Accelerator.TCG:
                     # The menu counts its five seconds in emulated instructions, a minute or more of ours.
                     self.machine.press_enter()
@@ -114,6 +116,7 @@ class _Boot:
 
     def _hear(self, kind: Kind, text: str) -> None:
         self._last = time.monotonic() if kind in STAGE_OF else self._last
+        self._has_init = True
         wanted = self.spec.agent in (None, text.split(" ", maxsplit=1)[0])
         if kind is Kind.READY and wanted and not self._ready_at:
             self.ready, self._ready_at = True, time.monotonic()
@@ -165,6 +168,11 @@ class _Boot:
         return False
 
     @property
+    def has_init(self) -> bool:
+        """Tell whether the console or an agent proves that the guest's init runs."""
+        return self._has_init or self._login_told
+
+    @property
     def login(self) -> Login | None:
         """Who may log in; None for a specialized image whose users' keys are not given."""
         return Login(self.spec.user, self.spec.key) if self.spec.user else None
@@ -192,6 +200,8 @@ class _Boot:
 
     def shut_down(self) -> bool:
         """Press the power button and wait for the end; False where the guest does not heed it."""
+        if not self.has_init:
+            return False  # nobody is there to heed it
         self.machine.power_button()
         deadline = time.monotonic() + (_OFF_LIMIT if self.follower.login else 30.0)
         while self.machine.runs and time.monotonic() < deadline:

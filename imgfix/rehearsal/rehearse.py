@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -35,8 +35,13 @@ _GROWTH = 1 << 30
 _RESOURCE_DISK = 4 << 30
 #: Seconds for the rehearsal's process to end by itself.
 _LEAVE = 20.0
-#: Stages at which another controller may help: the root is not found for lack of a driver.
-_MAY_BE_DRIVER = (Stage.INITRAMFS, Stage.ROOT)
+#: Seconds for a BIOS to say that it finds nothing to boot.
+_NO_BOOT_CODE = 20.0
+#: Causes that another controller may not have: a driver that the initramfs lacks. A root named /dev/vda would come up
+#: on virtio-blk, and not on Azure.
+_MAY_BE_DRIVER = frozenset(
+    {"root not found", "volume group not found", "dracut emergency", "initramfs shell", "waiting for root"}
+)
 
 Generation = Literal["auto", "1", "2"]
 
@@ -129,9 +134,7 @@ def _generation(request: Request, source: Source) -> Literal[1, 2]:
 
 
 def _may_be_driver(attempt: Attempt) -> bool:
-    return attempt.cause is not None and attempt.cause.stage in _MAY_BE_DRIVER and attempt.reached is not None and (
-        attempt.reached <= Stage.INITRAMFS
-    )  # fmt: skip
+    return attempt.cause is not None and attempt.cause.name in _MAY_BE_DRIVER
 
 
 class _Job:
@@ -162,6 +165,11 @@ class _Job:
             spec = self._spec(controller, disk, folder)
             events = list(self._follow(spec, folder))
             return self._conclude(spec, events)
+
+    @property
+    def _lacks_boot_code(self) -> bool:
+        """A BIOS runs the zeros of such a boot sector, and says nothing."""
+        return self._generation == 1 and not self._source.table.has_boot_code
 
     def _spec(self, controller: Controller, disk: Path, folder: Path) -> Spec:
         request = self._request
@@ -194,7 +202,7 @@ class _Job:
             user=user,
             agent=request.agent,
             provisioned=request.provisioned,
-            timeout=request.timeout,
+            timeout=min(request.timeout, _NO_BOOT_CODE) if self._lacks_boot_code else request.timeout,
             twice=request.twice,
             kernel_update=request.kernel_update,
         )
@@ -253,7 +261,10 @@ class _Job:
         cause = None
         if not arrived:
             logs = self._logs(spec, reached)
-            cause = diagnose(_evidence(spec, events, reached, logs, last))
+            evidence = _evidence(spec, events, reached, logs, last)
+            if self._lacks_boot_code:
+                evidence = replace(evidence, firmware=f"{evidence.firmware}\nno boot code on the disk\n")
+            cause = diagnose(evidence)
         answers = tuple(_answers(self._request, spec, events)) if arrived else ()
         second = _console(spec, 2) if last > 1 else ""
         return Attempt(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +18,21 @@ _TIMEOUT = 300.0
 def make_key(folder: Path) -> Path:
     """Make an RSA key pair, the kind that every agent and server takes, and return the private file."""
     path = folder / "key"
-    argv = ("ssh-keygen", "-q", "-t", "rsa", "-b", "3072", "-N", "", "-C", "rehearsal", "-f", str(path))
+    argv = (
+        *_as_somebody(),
+        "ssh-keygen",
+        "-q",
+        "-t",
+        "rsa",
+        "-b",
+        "3072",
+        "-N",
+        "",
+        "-C",
+        "rehearsal",
+        "-f",
+        str(path),
+    )
     try:
         subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True)
     except FileNotFoundError as error:
@@ -27,6 +43,15 @@ def make_key(folder: Path) -> Path:
     except subprocess.CalledProcessError as error:
         raise HostError(f"ssh-keygen makes no key in {folder}: {error.stderr.strip()}") from error
     return path
+
+
+def _as_somebody() -> tuple[str, ...]:
+    """ssh-keygen runs for nobody who is not in the user database, as in a container with a user of its own number."""
+    try:
+        pwd.getpwuid(os.geteuid())
+    except KeyError:
+        return ("unshare", "--user", "--map-root-user")
+    return ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,7 +65,7 @@ _FIRMWARE = (
     ),
     _row(
         "no boot code", (_NOTHING, Stage.FIRMWARE), Where.FIRMWARE,
-        r"No bootable device|Boot failed: not a bootable disk",
+        r"No bootable device|Boot failed: not a bootable disk|no boot code on the disk",
         "the BIOS finds no boot code on the disk",
         "install GRUB for BIOS (grub-install --target=i386-pc), or rehearse and upload it as Generation 2",
         "firmware.require: gen2", stage=Stage.FIRMWARE, final=True,
@@ -250,6 +250,15 @@ _DATASOURCE = (
         r"^.*[Cc]ommand line: .*\bcloud-init=disabled\b.*$",
         "cloud-init is disabled on the kernel command line",
         "drop cloud-init=disabled", "kernel_args.remove: ['cloud-init=disabled']", stage=Stage.DATASOURCE,
+    ),
+    # array.tostring is gone from Python 3.9 on, which Debian 11 has beside waagent 2.2.45:
+    # https://docs.python.org/3/whatsnew/3.9.html#removed
+    _row(
+        "agent too old for its Python", (Stage.INIT, Stage.PROVISIONING), Where.CONSOLE,
+        r"\.tostring\(\)|has no attribute 'tostring'",
+        "this version of the Azure Linux Agent cannot provision with the guest's Python: it calls what 3.9 has removed",
+        "let cloud-init provision, or install a newer agent", "provisioning.agent: cloud-init",
+        stage=Stage.PROVISIONING,
     ),
     _row(
         "waiting for a host key", (Stage.INIT, Stage.PROVISIONING), Where.LOGS,

@@ -5,11 +5,14 @@ Each boot is a group of its own: a worker that has time takes it.
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from tests.boot import Boot
 from tests.guests import checks
-from tests.guests.workshop import Applied
+from tests.guests.workshop import USER, Applied, imgfix
 
 pytestmark = pytest.mark.appliance
 
@@ -38,12 +41,39 @@ def test_debian12_boots_by_bios_and_keeps_the_drivers_at_the_next_update(debian1
 
 
 @pytest.mark.xdist_group("debian12-uefi")
-def test_debian12_boots_by_uefi_without_boot_entries(debian12: Applied) -> None:
-    with Boot(debian12.vhd, "uefi") as vm:
-        failed = checks.boots(vm, DEBIAN_WANTED, DEBIAN_UNWANTED)
-        print(f"systemctl --failed: {failed}")
-        assert vm.check("test -d /sys/firmware/efi && echo uefi").strip() == "uefi"
-        vm.poweroff()
+def test_debian12_boots_by_uefi_without_boot_entries(debian12: Applied, tmp_path: Path) -> None:
+    """A whole rehearsal, by an ordinary user, who could not write the VHD if he tried."""
+    folder = tmp_path / "rehearsal"
+    report = folder / "rehearsal.json"
+    run = imgfix(
+        *("rehearse", debian12.vhd, "--generation", "2", "--agent", "cloud-init", "--report", report),
+        folder=folder,
+        user=USER,
+    )
+    print(run.stdout)
+    assert run.status == 0, run.stderr + run.stdout
+    found = json.loads(report.read_text())
+    (attempt,) = found["attempts"]
+    assert found["passed"]
+    assert attempt["reached"] == "SSH"
+    seen = [event["stage"] for event in attempt["events"] if event["stage"]]
+    assert {"firmware", "boot loader", "kernel", "network", "datasource", "Ready", "SSH"} <= set(seen)
+    assert "BdsDxe: starting Boot" in attempt["serial_log"]
+    answers = {answer["name"]: answer for answer in attempt["answers"]}
+    command_line = answers["kernel"]["detail"].split()
+    assert set(DEBIAN_WANTED) <= set(command_line)
+    assert not set(DEBIAN_UNWANTED) & set(command_line)
+    for name in (
+        "datasource",
+        "cloud-init",
+        "agent",
+        "resource disk",
+        "swap",
+        "host keys",
+        "root size",
+        "shutdown",
+    ):
+        assert answers[name]["ok"], answers[name]
 
 
 @pytest.mark.xdist_group("el9-bios")

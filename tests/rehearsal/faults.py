@@ -174,8 +174,9 @@ def main() -> int:
         seen = (attempt.cause.stage, attempt.cause.name) if attempt.cause else (None, "passed")
         is_right = seen == (fault.stage, fault.cause)
         wrong += not is_right
+        where = seen[0].words if seen[0] is not None else "nowhere"
         end = max((event.at for event in attempt.events), default=0.0)
-        print(f"{'ok  ' if is_right else 'WRONG'} {fault.name}: {seen[0]!s}, {seen[1]} ({end:.0f} s)"
+        print(f"{'ok  ' if is_right else 'WRONG'} {fault.name}: {where}, {seen[1]} ({end:.0f} s)"
               f"{'' if is_right else f', wanted {fault.stage.words}, {fault.cause}'}", flush=True)  # fmt: skip
         (Path(folder) / f"{re.sub('[^a-zA-Z]+', '-', fault.name)}.log").write_text(attempt.console)
         if not is_right:

@@ -73,6 +73,8 @@ CASES = (
      "waiting for a host key", Stage.PROVISIONING),
     (Evidence(Stage.NETWORK, console=LOGIN.replace("cloud-init", "other"), login=True), "nobody provisions",
      Stage.DATASOURCE),
+    (Evidence(Stage.PROVISIONING, console=LOGIN + "\n  in _get_all_interfaces\n    ifconf_buff = buff.tostring()\n"),
+     "agent too old for its Python", Stage.PROVISIONING),
     (Evidence(Stage.PROVISIONING, console=LOGIN, reports="waagent reports NotReady: ProvisioningFailed: no user\n"),
      "provisioning failed", Stage.PROVISIONING),
     (Evidence(Stage.READY, console=LOGIN + "\n[FAILED] Failed to start ssh.service - OpenBSD Secure Shell server.\n"),
