@@ -23,6 +23,7 @@ def check(
     disk: Path,
     keys: Sequence[Key] = (),
     packages: Path | None = None,
+    image_format: str | None = None,
     *,
     all_checked: bool = False,
 ) -> Readiness:
@@ -32,7 +33,7 @@ def check(
     """
     interrupts = Interrupts()
     with interrupts.installed(), terminal_progress() as progress:
-        wish = Wish(profile, disk, tuple(keys), packages, all_checked)
+        wish = Wish(profile, disk, tuple(keys), packages, image_format, all_checked)
         return judge(preview(wish, progress, interrupts))
 
 

@@ -64,6 +64,17 @@ _REMOVED_HINT = (
 _LOCAL_HINT = "install the packages in the guest, or go on without them: --set packages.missing=warn"
 
 
+def refuse_offline(installs: Sequence[InstallPackages]) -> None:
+    """Raise ApplyError where packages are to be fetched and the network is forbidden."""
+    names = ", ".join(name for decision in installs for name in decision.packages)
+    if names:
+        raise ApplyError(
+            f"packages are missing in the guest and --no-network forbids fetching them: {names}",
+            hint="install them in the guest, give them in a folder with --packages, allow the network, or go on "
+            "without: --set packages.missing=warn",
+        )
+
+
 def remove(decision: RemovePackages, guest: Guest, say: Callable[[str], None]) -> None:
     """Remove packages with their configuration. Raises ApplyError with the tool's whole output."""
     say(f"removing {', '.join(decision.packages)}")

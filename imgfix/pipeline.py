@@ -292,9 +292,4 @@ class _Job:
     def _refuse_offline(self, plan: Plan) -> None:
         if self._request.network:
             return
-        names = ", ".join(name for decision in plan.installs for name in decision.packages)
-        raise ApplyError(
-            f"packages are missing in the guest and --no-network forbids fetching them: {names}",
-            hint="install them in the guest, give them in a folder with --packages, allow the network, or go on "
-            "without: --set packages.missing=warn",
-        )
+        installer.refuse_offline(plan.installs)

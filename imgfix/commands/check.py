@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from imgfix.commands.guest_options import key_option, profile_options, wish
+from imgfix.commands.options import format_option
 from imgfix.errors import ExitCode
 
 
@@ -42,6 +43,7 @@ schema_option = click.option(
     help="Packages that apply would install from DIR.",
 )
 @schema_option
+@format_option
 @key_option
 @profile_options
 def check(
@@ -49,6 +51,7 @@ def check(
     as_json: bool,
     verbose: bool,
     packages: Path | None,
+    image_format: str | None,
     key_files: tuple[str, ...],
     mode: str | None,
     settings: tuple[str, ...],
@@ -64,7 +67,7 @@ def check(
         raise click.UsageError(f"one PROFILE and one DISK, here are {len(arguments)} arguments")
     profile, disk = arguments if len(arguments) == 2 else ("auto", arguments[0])
     wanted = wish(profile, mode, settings)
-    readiness = checking.check(wanted, Path(disk), read_keys(key_files, os.environ), packages)
+    readiness = checking.check(wanted, Path(disk), read_keys(key_files, os.environ), packages, image_format)
     checking.show(readiness, as_json=as_json, verbose=verbose)
     if not readiness.ready:
         raise click.exceptions.Exit(ExitCode.NOT_READY)

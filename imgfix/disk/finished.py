@@ -37,8 +37,17 @@ def faults(read_at: ReadAt, size: int, footer: bytes | None) -> tuple[Fault, ...
     table = read_partitions(read_at, size)
     return (
         *(Fault("R1", text) for text in _footer(size, footer)),
-        *(Fault("R8", text) for text in _size(read_at, size, table)),
+        *size_faults(size),
+        *(Fault("R8", text) for text in _backup(read_at, size, table)),
     )
+
+
+def size_faults(size: int) -> tuple[Fault, ...]:
+    """Return what is wrong with a disk of `size` bytes."""
+    if size % MIB == 0:
+        return ()
+    wanted = describe(round_up_mib(size))
+    return (Fault("R8", f"it has {describe(size)}, no whole number of MiB; the next one is {wanted}"),)
 
 
 def misaligned(table: PartitionTable) -> tuple[str, ...]:
@@ -97,9 +106,7 @@ def _footer(size: int, footer: bytes | None) -> Iterator[str]:
         yield "its footer says that the machine's memory was saved with it"
 
 
-def _size(read_at: ReadAt, size: int, table: PartitionTable) -> Iterator[str]:
-    if size % MIB:
-        yield f"it has {describe(size)}, no whole number of MiB; the next one is {describe(round_up_mib(size))}"
+def _backup(read_at: ReadAt, size: int, table: PartitionTable) -> Iterator[str]:
     if table.scheme != "gpt":
         return
     try:
