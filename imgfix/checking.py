@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from imgfix.console import terminal_progress
+from imgfix.errors import GuestError, ImageError, VerifyError
 from imgfix.interrupt import Interrupts
 from imgfix.keys import Key
 from imgfix.preview import Wish, preview
@@ -35,6 +36,17 @@ def check(
     with interrupts.installed(), terminal_progress() as progress:
         wish = Wish(profile, disk, tuple(keys), packages, image_format, all_checked)
         return judge(preview(wish, progress, interrupts))
+
+
+def verify(profile: Profile | Auto, disk: Path, keys: Sequence[Key] = ()) -> Readiness:
+    """Return the verdict on a finished VHD, every file system in it checked.
+
+    Raises VerifyError also for what cannot even be opened: a damaged footer, a truncated file, no Linux in it.
+    """
+    try:
+        return check(profile, disk, keys, all_checked=True)
+    except (ImageError, GuestError) as error:
+        raise VerifyError(error.message, hint=error.hint) from error
 
 
 def show(readiness: Readiness, *, as_json: bool, verbose: bool) -> None:

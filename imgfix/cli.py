@@ -21,6 +21,7 @@ from imgfix.commands.convert import convert
 from imgfix.commands.options import format_option
 from imgfix.commands.recover import recover, recovered
 from imgfix.commands.rehearse import rehearse
+from imgfix.commands.verify import verify
 from imgfix.errors import ExitCode, ImgfixError, ProfileError
 
 # Everything heavy (pydantic, rich, the pipeline) is imported by the command that needs it: --help stays quick.
@@ -209,6 +210,7 @@ cli.add_command(convert)
 cli.add_command(recover)
 cli.add_command(batch)
 cli.add_command(check)
+cli.add_command(verify)
 cli.add_command(rehearse)
 
 

@@ -39,8 +39,6 @@ _COLOURS = (
     ("-", "red"),
     ("+", "green"),
 )
-#: Others may not read such files: on a terminal their diff is not shown.
-_OTHERS_READ = 0o004
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +136,7 @@ def _show_patch(console: Console, found: Preview) -> None:
         for line in _why(difference):
             console.print(Text(_comment(line).decode().rstrip("\n"), "dim"), soft_wrap=True)
         text = gitdiff.patch(difference).decode("utf-8", "replace")
-        if _is_private(difference):
+        if difference.is_private:
             text = (
                 text.partition("\n")[0] + "\n# others may not read it: write the diff to a file to see it\n"
             )
@@ -167,12 +165,6 @@ def _held(differences: Sequence[Difference]) -> Iterator[Difference]:
 
 def _why(difference: Difference) -> Iterator[str]:
     yield from (f"{reason.step}: {reason.text}" for reason in difference.reasons)
-
-
-def _is_private(difference: Difference) -> bool:
-    """Menus of GRUB are as private on Enterprise Linux, and hold nothing of the kind."""
-    before = difference.before
-    return before is not None and not before.mode & _OTHERS_READ and not difference.path.startswith("/boot/")
 
 
 def _comment(text: str) -> bytes:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from imgfix.change import InstallPackages, RemovePackages
-from imgfix.errors import CommandError, FailedCommand
+from imgfix.errors import ApplyError, CommandError, FailedCommand
 from imgfix.guest import Guest
 
 _POLICY = "/usr/sbin/policy-rc.d"

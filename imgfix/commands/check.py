@@ -12,26 +12,6 @@ from imgfix.commands.options import format_option
 from imgfix.errors import ExitCode
 
 
-def _print_schema(context: click.Context, _: click.Parameter, value: bool) -> None:
-    if value and not context.resilient_parsing:
-        import json
-
-        from imgfix.readiness.model import schema
-
-        click.echo(json.dumps(schema(), indent=2))
-        context.exit()
-
-
-schema_option = click.option(
-    "--schema",
-    is_flag=True,
-    expose_value=False,
-    is_eager=True,
-    callback=_print_schema,
-    help="Print the JSON schema of --json and exit.",
-)
-
-
 @click.command()
 @click.argument("arguments", nargs=-1, required=True, metavar="[PROFILE] DISK")
 @click.option("--json", "as_json", is_flag=True, help="The verdict as JSON on stdout.")
@@ -42,7 +22,6 @@ schema_option = click.option(
     metavar="DIR",
     help="Packages that apply would install from DIR.",
 )
-@schema_option
 @format_option
 @key_option
 @profile_options
@@ -58,7 +37,8 @@ def check(
 ) -> None:
     """Tell whether DISK is ready for Azure, and what `apply` would change in it; DISK itself is never changed.
 
-    PROFILE is as for `apply`; without it: auto. Exit 0 if DISK is ready, 6 if it is not.
+    PROFILE is as for `apply`; without it: auto. Exit 0 if DISK is ready, 6 if it is not. `imgfix schema readiness`
+    prints the schema of --json.
     """
     from imgfix import checking
     from imgfix.keys import read_keys

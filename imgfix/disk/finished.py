@@ -1,4 +1,4 @@
-"""Is a disk what Azure takes: its footer, its size, the end of its GPT, its partitions? Pure; it reads by a callable.
+"""Is a disk what Azure takes: its footer, its size, the end of its GPT, its partitions? It only reads.
 
 apply asks before it publishes, `imgfix check` of what it is given, `imgfix verify` of the finished file.
 """
@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
 from imgfix.disk.partition import Partition, PartitionTable, read_partitions
 from imgfix.disk.relocate import relocate
 from imgfix.disk.sector import ReadAt
 from imgfix.disk.size import MIB, describe, round_up_mib
+from imgfix.disk.source import reader
 from imgfix.disk.vhd import FOOTER_SIZE, NO_OFFSET, DiskType, parse_footer
 from imgfix.errors import ImageError, VerifyError
 
@@ -68,6 +70,12 @@ def overlapping(table: PartitionTable) -> tuple[str, ...]:
         for a, b in pairwise(ordered)
         if a.end > b.start
     )
+
+
+def require_finished_file(path: Path, size: int, footer: bytes) -> None:
+    """Ask the file at `path`, a raw disk of `size` bytes that is to get `footer`; see require_finished."""
+    with path.open("rb") as stream:
+        require_finished(reader(stream.fileno(), size), size, footer)
 
 
 def require_finished(read_at: ReadAt, size: int, footer: bytes) -> None:
