@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from imgfix.console import terminal_progress
+from imgfix.errors import GuestError, ImageError, VerifyError
 from imgfix.interrupt import Interrupts
 from imgfix.keys import Key
 from imgfix.preview import Wish, preview
@@ -23,6 +24,7 @@ def check(
     disk: Path,
     keys: Sequence[Key] = (),
     packages: Path | None = None,
+    image_format: str | None = None,
     *,
     all_checked: bool = False,
 ) -> Readiness:
@@ -32,8 +34,19 @@ def check(
     """
     interrupts = Interrupts()
     with interrupts.installed(), terminal_progress() as progress:
-        wish = Wish(profile, disk, tuple(keys), packages, all_checked)
+        wish = Wish(profile, disk, tuple(keys), packages, image_format, all_checked)
         return judge(preview(wish, progress, interrupts))
+
+
+def verify(profile: Profile | Auto, disk: Path, keys: Sequence[Key] = ()) -> Readiness:
+    """Return the verdict on a finished VHD, every file system in it checked.
+
+    Raises VerifyError also for what cannot even be opened: a damaged footer, a truncated file, no Linux in it.
+    """
+    try:
+        return check(profile, disk, keys, all_checked=True)
+    except (ImageError, GuestError) as error:
+        raise VerifyError(error.message, hint=error.hint) from error
 
 
 def show(readiness: Readiness, *, as_json: bool, verbose: bool) -> None:

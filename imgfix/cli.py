@@ -21,6 +21,7 @@ from imgfix.commands.convert import convert
 from imgfix.commands.options import format_option
 from imgfix.commands.recover import recover, recovered
 from imgfix.commands.rehearse import rehearse
+from imgfix.commands.verify import verify
 from imgfix.errors import ExitCode, ImgfixError, ProfileError
 
 # Everything heavy (pydantic, rich, the pipeline) is imported by the command that needs it: --help stays quick.
@@ -95,6 +96,12 @@ def cli() -> None:
     is_flag=True,
     help="Publish only what boots on a simulated Azure; minutes without KVM.",
 )
+@click.option("--dry-run", is_flag=True, help="Show what would be done, with the reasons; write nothing.")
+@click.option(
+    "--diff",
+    is_flag=True,
+    help="With --dry-run: a unified diff a file, for patch -p1 where it is not a terminal.",
+)
 @format_option
 @_key_option
 @_profile_options
@@ -109,6 +116,8 @@ def apply(
     no_network: bool,
     rehearsed: bool,
     image_format: str | None,
+    dry_run: bool,
+    diff: bool,
     key_files: tuple[str, ...],
     mode: str | None,
     settings: tuple[str, ...],
@@ -124,8 +133,16 @@ def apply(
     from imgfix.interrupt import Interrupts
     from imgfix.keys import read_keys
 
+    if diff and not dry_run:
+        raise click.UsageError("--diff shows what --dry-run finds: give both")
     wish = _wish(profile, mode, settings)
     keys = read_keys(key_files, os.environ)
+    if dry_run:
+        from imgfix import dryrun
+        from imgfix.preview import Wish
+
+        dryrun.run(Wish(wish, disk, keys, packages, image_format), network=not no_network, diff=diff)
+        return
     request = pipeline.Request(
         wish,
         disk,
@@ -193,6 +210,7 @@ cli.add_command(convert)
 cli.add_command(recover)
 cli.add_command(batch)
 cli.add_command(check)
+cli.add_command(verify)
 cli.add_command(rehearse)
 
 

@@ -13,6 +13,7 @@ from imgfix.tree import Entry, Kind, Tree
 
 #: A file larger than this (bytes) is not compared line by line: no configuration is that long.
 MAX_TEXT = 1 << 20
+_OTHERS_READ = 0o004
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,15 @@ class Difference:
     def is_text(self) -> bool:
         """Tell whether both sides, as far as there are two, can be compared line by line."""
         return (self.old is not None or not _is_file(self.before)) and self.new is not None
+
+    @property
+    def is_private(self) -> bool:
+        """Tell whether others may not read the file, so that its text is no matter for a report.
+
+        Menus of GRUB are as private on Enterprise Linux, and seldom hold a secret.
+        """
+        before = self.before
+        return before is not None and not before.mode & _OTHERS_READ and not self.path.startswith("/boot/")
 
     @property
     def first_line(self) -> int | None:

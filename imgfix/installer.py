@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from imgfix.change import InstallPackages, RemovePackages
-from imgfix.errors import CommandError, FailedCommand
+from imgfix.errors import ApplyError, CommandError, FailedCommand
 from imgfix.guest import Guest
 
 _POLICY = "/usr/sbin/policy-rc.d"
@@ -62,6 +62,17 @@ _REMOVED_HINT = (
     "packages: --set packages.missing=warn"
 )
 _LOCAL_HINT = "install the packages in the guest, or go on without them: --set packages.missing=warn"
+
+
+def refuse_offline(installs: Sequence[InstallPackages]) -> None:
+    """Raise ApplyError where packages are to be fetched and the network is forbidden."""
+    names = ", ".join(name for decision in installs for name in decision.packages)
+    if names:
+        raise ApplyError(
+            f"packages are missing in the guest and --no-network forbids fetching them: {names}",
+            hint="install them in the guest, give them in a folder with --packages, allow the network, or go on "
+            "without: --set packages.missing=warn",
+        )
 
 
 def remove(decision: RemovePackages, guest: Guest, say: Callable[[str], None]) -> None:

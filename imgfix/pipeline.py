@@ -12,6 +12,7 @@ from imgfix import installer, package_folder
 from imgfix.apply import apply
 from imgfix.diary import Diary, Reproduction
 from imgfix.disk.digest import Digest
+from imgfix.disk.finished import require_finished_file
 from imgfix.disk.identity import footer_identity
 from imgfix.disk.inplace import InPlace
 from imgfix.disk.keep import keep
@@ -120,7 +121,10 @@ def run(request: Request, progress: Progress, interrupts: Interrupts, diary: Dia
             identity = footer_identity(source, os.environ)
             if digest is not None:
                 diary.source_sha256 = digest.result()  # before the disk changes, if that is in place
-            work.publish(fixed_footer(work.size, timestamp=identity.timestamp, unique_id=identity.unique_id))
+            footer = fixed_footer(work.size, timestamp=identity.timestamp, unique_id=identity.unique_id)
+            if isinstance(work, WorkCopy):  # in place there is no file yet, but an overlay
+                require_finished_file(work.path, work.size, footer)
+            work.publish(footer)
         diary.published, diary.table = True, _table(request.target, work.size)
         if digest is not None:
             with progress.phase("digest"), Digest(request.target) as other:
@@ -292,9 +296,4 @@ class _Job:
     def _refuse_offline(self, plan: Plan) -> None:
         if self._request.network:
             return
-        names = ", ".join(name for decision in plan.installs for name in decision.packages)
-        raise ApplyError(
-            f"packages are missing in the guest and --no-network forbids fetching them: {names}",
-            hint="install them in the guest, give them in a folder with --packages, allow the network, or go on "
-            "without: --set packages.missing=warn",
-        )
+        installer.refuse_offline(plan.installs)

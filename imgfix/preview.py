@@ -10,9 +10,9 @@ from pathlib import Path
 
 from imgfix import package_folder
 from imgfix.difference import Difference, differences
-from imgfix.disk.finished import Fault, faults
+from imgfix.disk.finished import Fault, faults, size_faults
 from imgfix.disk.overlay import overlay
-from imgfix.disk.source import Source, open_regular, open_source, reader
+from imgfix.disk.source import Source, announce, open_regular, open_source, reader
 from imgfix.disk.vhd import FOOTER_SIZE
 from imgfix.errors import GuestError, ImageError, ImgfixError
 from imgfix.facts.distro import read_distro
@@ -30,7 +30,8 @@ from imgfix.suits import Auto, choose, require_usable, size_warnings
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What to look at, and by which profile; `packages` is the folder of --packages.
+    """What to look at, and by which profile; `packages` is the folder of --packages, `image_format` one of
+    formats.NAMES where the bytes of `disk` do not tell.
 
     `all_checked` has every file system checked, and not only those that were not cleanly unmounted.
     """
@@ -39,6 +40,7 @@ class Wish:
     disk: Path
     keys: tuple[Key, ...] = ()
     packages: Path | None = None
+    image_format: str | None = None
     all_checked: bool = False
 
 
@@ -80,7 +82,8 @@ def preview(wish: Wish, progress: Progress, interrupts: Interrupts) -> Preview:
     """Look at the wished disk; it is opened read-only. Raises ImgfixError where there is nothing to plan for."""
     folder = package_folder.read(wish.packages) if wish.packages is not None else None
     packages = Packages(folder.offer if folder is not None else None)
-    source = open_source(wish.disk)
+    source = open_source(wish.disk, wish.image_format)
+    announce(source, progress.say)
     troubles: list[Trouble] = []
     warnings: tuple[str, ...] = ()
     try:
@@ -114,7 +117,9 @@ def preview(wish: Wish, progress: Progress, interrupts: Interrupts) -> Preview:
 
 
 def _disk_faults(source: Source) -> tuple[Fault, ...]:
-    """Ask the file itself what Azure would not take of it."""
+    """Ask the file itself what Azure would not take of it; of an image of another format its size is known."""
+    if source.image is not None:
+        return (Fault("R1", f"it is a {source.format.value}, no fixed VHD"), *size_faults(source.size))
     fd = open_regular(source.path)
     try:
         footer = os.pread(fd, FOOTER_SIZE, source.size) if source.footer is not None else None

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from imgfix import events
 from imgfix.profile import Profile
+from imgfix.readiness import model as readiness
 from imgfix.reports import model
 
 Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
@@ -17,6 +18,10 @@ _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 def _report() -> dict[str, Json]:
     return model.Report.model_json_schema(mode="serialization")
+
+
+def _readiness() -> dict[str, Json]:
+    return readiness.Readiness.model_json_schema(mode="serialization")
 
 
 def _progress() -> dict[str, Json]:
@@ -46,6 +51,7 @@ def _without_required(value: Json) -> Json:
 SCHEMAS: Mapping[str, tuple[int, Callable[[], dict[str, Json]]]] = {
     "profile": (1, _profile),
     "progress": (events.VERSION, _progress),
+    "readiness": (readiness.VERSION, _readiness),
     "report": (model.VERSION, _report),
 }
 

@@ -8,27 +8,8 @@ from pathlib import Path
 import click
 
 from imgfix.commands.guest_options import key_option, profile_options, wish
+from imgfix.commands.options import format_option
 from imgfix.errors import ExitCode
-
-
-def _print_schema(context: click.Context, _: click.Parameter, value: bool) -> None:
-    if value and not context.resilient_parsing:
-        import json
-
-        from imgfix.readiness.model import schema
-
-        click.echo(json.dumps(schema(), indent=2))
-        context.exit()
-
-
-schema_option = click.option(
-    "--schema",
-    is_flag=True,
-    expose_value=False,
-    is_eager=True,
-    callback=_print_schema,
-    help="Print the JSON schema of --json and exit.",
-)
 
 
 @click.command()
@@ -41,7 +22,7 @@ schema_option = click.option(
     metavar="DIR",
     help="Packages that apply would install from DIR.",
 )
-@schema_option
+@format_option
 @key_option
 @profile_options
 def check(
@@ -49,13 +30,15 @@ def check(
     as_json: bool,
     verbose: bool,
     packages: Path | None,
+    image_format: str | None,
     key_files: tuple[str, ...],
     mode: str | None,
     settings: tuple[str, ...],
 ) -> None:
     """Tell whether DISK is ready for Azure, and what `apply` would change in it; DISK itself is never changed.
 
-    PROFILE is as for `apply`; without it: auto. Exit 0 if DISK is ready, 6 if it is not.
+    PROFILE is as for `apply`; without it: auto. Exit 0 if DISK is ready, 6 if it is not. `imgfix schema readiness`
+    prints the schema of --json.
     """
     from imgfix import checking
     from imgfix.keys import read_keys
@@ -64,7 +47,7 @@ def check(
         raise click.UsageError(f"one PROFILE and one DISK, here are {len(arguments)} arguments")
     profile, disk = arguments if len(arguments) == 2 else ("auto", arguments[0])
     wanted = wish(profile, mode, settings)
-    readiness = checking.check(wanted, Path(disk), read_keys(key_files, os.environ), packages)
+    readiness = checking.check(wanted, Path(disk), read_keys(key_files, os.environ), packages, image_format)
     checking.show(readiness, as_json=as_json, verbose=verbose)
     if not readiness.ready:
         raise click.exceptions.Exit(ExitCode.NOT_READY)

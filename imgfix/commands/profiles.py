@@ -20,9 +20,9 @@ def schema() -> None:
 
 
 @click.command("schema")
-@click.argument("name", type=click.Choice(["profile", "progress", "report"]))
+@click.argument("name", type=click.Choice(["profile", "progress", "readiness", "report"]))
 def published_schema(name: str) -> None:
-    """Print a published JSON schema: of profiles, of --progress json, or of --report FILE.json."""
+    """Print a published JSON schema: of profiles, of --progress json, of --report FILE.json, of check --json."""
     from imgfix import published
 
     click.echo(published.schema(name), nl=False)

@@ -1,4 +1,4 @@
-"""Is a disk what Azure takes: its footer, its size, the end of its GPT, its partitions? Pure; it reads by a callable.
+"""Is a disk what Azure takes: its footer, its size, the end of its GPT, its partitions? It only reads.
 
 apply asks before it publishes, `imgfix check` of what it is given, `imgfix verify` of the finished file.
 """
@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
 from imgfix.disk.partition import Partition, PartitionTable, read_partitions
 from imgfix.disk.relocate import relocate
 from imgfix.disk.sector import ReadAt
 from imgfix.disk.size import MIB, describe, round_up_mib
+from imgfix.disk.source import reader
 from imgfix.disk.vhd import FOOTER_SIZE, NO_OFFSET, DiskType, parse_footer
 from imgfix.errors import ImageError, VerifyError
 
@@ -37,8 +39,17 @@ def faults(read_at: ReadAt, size: int, footer: bytes | None) -> tuple[Fault, ...
     table = read_partitions(read_at, size)
     return (
         *(Fault("R1", text) for text in _footer(size, footer)),
-        *(Fault("R8", text) for text in _size(read_at, size, table)),
+        *size_faults(size),
+        *(Fault("R8", text) for text in _backup(read_at, size, table)),
     )
+
+
+def size_faults(size: int) -> tuple[Fault, ...]:
+    """Return what is wrong with a disk of `size` bytes."""
+    if size % MIB == 0:
+        return ()
+    wanted = describe(round_up_mib(size))
+    return (Fault("R8", f"it has {describe(size)}, no whole number of MiB; the next one is {wanted}"),)
 
 
 def misaligned(table: PartitionTable) -> tuple[str, ...]:
@@ -59,6 +70,12 @@ def overlapping(table: PartitionTable) -> tuple[str, ...]:
         for a, b in pairwise(ordered)
         if a.end > b.start
     )
+
+
+def require_finished_file(path: Path, size: int, footer: bytes) -> None:
+    """Ask the file at `path`, a raw disk of `size` bytes that is to get `footer`; see require_finished."""
+    with path.open("rb") as stream:
+        require_finished(reader(stream.fileno(), size), size, footer)
 
 
 def require_finished(read_at: ReadAt, size: int, footer: bytes) -> None:
@@ -97,9 +114,7 @@ def _footer(size: int, footer: bytes | None) -> Iterator[str]:
         yield "its footer says that the machine's memory was saved with it"
 
 
-def _size(read_at: ReadAt, size: int, table: PartitionTable) -> Iterator[str]:
-    if size % MIB:
-        yield f"it has {describe(size)}, no whole number of MiB; the next one is {describe(round_up_mib(size))}"
+def _backup(read_at: ReadAt, size: int, table: PartitionTable) -> Iterator[str]:
     if table.scheme != "gpt":
         return
     try:

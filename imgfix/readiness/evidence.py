@@ -73,7 +73,7 @@ def of_text(text: str) -> tuple[Evidence, ...]:
 
 
 def _file(path: str, difference: Difference | None) -> Evidence:
-    if difference is None or difference.first_line is None:
+    if difference is None or difference.first_line is None or difference.is_private:
         there = "" if difference is None or difference.before is not None else "not there"
         return Evidence(kind=EvidenceKind.FILE, name=path, detail=there)
     lines = (difference.old or b"").split(b"\n")

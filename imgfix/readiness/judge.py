@@ -107,14 +107,11 @@ def _of_disk(preview: Preview) -> Iterator[Placed]:
     source = preview.source
     seen = (Evidence(kind=EvidenceKind.DISK, name=str(source.path), detail=source.format.value),)
 
-    def finding(status: Status, text: str, action: Action | None = None, hint: str = "") -> Finding:
-        target = str(source.path) if action is not None else ""
-        return Finding(
-            status=status, text=text, step=_DISK, action=action, target=target, hint=hint, evidence=seen
-        )
+    def finding(status: Status, text: str, hint: str = "") -> Finding:
+        return Finding(status=status, text=text, step=_DISK, hint=hint, evidence=seen)
 
     for fault in preview.faults:
-        yield fault.requirement, finding(Status.FIXED, fault.text, Action.WRITE)
+        yield fault.requirement, finding(Status.FIXED, fault.text)
     wrong = {fault.requirement for fault in preview.faults}
     for requirement, text in (
         ("R1", "a fixed VHD whose footer says so"),
@@ -208,7 +205,7 @@ def _finding(step: str, decision: Decision, by_path: Mapping[str, Difference], f
     action, target = act_of(decision)
     return Finding(
         status=Status.FIXED,
-        text=_without_place(decision.reason, target),
+        text=reason_without_place(decision.reason, target),
         step=step,
         action=action,
         target=target,
@@ -216,7 +213,7 @@ def _finding(step: str, decision: Decision, by_path: Mapping[str, Difference], f
     )
 
 
-def _without_place(reason: str, target: str) -> str:
+def reason_without_place(reason: str, target: str) -> str:
     """Return a reason without the target that it begins with, and the line in it: both are told elsewhere."""
     return (
         re.sub(rf"{re.escape(target)}(:\d+)?:? ", "", reason, count=1)

@@ -1,18 +1,18 @@
 """What `imgfix check --json` and `imgfix verify --json` print: the published model, with its version.
 
-The schema is printed by `imgfix check --schema`. A new field raises the minor number of VERSION, a field that is
-removed or means something else the major one. Texts of the guest are as they are in it, not escaped.
+`imgfix schema readiness` prints the schema. The version changes whenever a field changes its meaning, or goes.
 """
 
 from __future__ import annotations
 
 from enum import Enum
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-VERSION: Literal["1.0"] = "1.0"
-SCHEMA_ID = f"imgfix-readiness-{VERSION}"
+from imgfix.reports.model import Part, Text
+
+VERSION = 1
 
 
 class Status(str, Enum):
@@ -42,17 +42,13 @@ class EvidenceKind(str, Enum):
     HOST = "host"
 
 
-class _Published(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Evidence(_Published):
+class Evidence(Part):
     """Where a finding can be seen."""
 
     kind: EvidenceKind
-    name: str = Field(description="path in the guest, kernel release, device, package or file of the host")
+    name: Text = Field(description="path in the guest, kernel release, device, package or file of the host")
     line: int | None = Field(None, ge=1, description="line of a file, where one is to blame")
-    detail: str = Field("", description="what is there")
+    detail: Text = Field("", description="what is there")
 
 
 class Action(str, Enum):
@@ -71,19 +67,19 @@ class Action(str, Enum):
     REBUILD = "rebuild"
 
 
-class Finding(_Published):
+class Finding(Part):
     """One thing that was found."""
 
     status: Status
-    text: str = Field(description="what was found, or why apply changes it")
+    text: Text = Field(description="what was found, or why apply changes it")
     step: str = Field(description="the step that found it; `disk` for the image file")
     action: Action | None = Field(None, description="what apply does; null where it does nothing")
-    target: str = Field("", description="the file, device, packages or command of the action")
-    hint: str = Field("", description="what to do about a blocker")
+    target: Text = Field("", description="the file, device, packages or command of the action")
+    hint: Text = Field("", description="what to do about a blocker")
     evidence: tuple[Evidence, ...] = ()
 
 
-class Requirement(_Published):
+class Requirement(Part):
     """One requirement with all that was found about it; its status is that of the worst finding."""
 
     id: str = Field(description="R1 to R26, or the name of what is in no row of the guide")
@@ -93,39 +89,40 @@ class Requirement(_Published):
     evidence: tuple[Evidence, ...] = Field((), description="what holds for the requirement as a whole")
 
 
-class GenerationVerdict(_Published):
+class GenerationVerdict(Part):
     """Whether the image boots as this generation of VM, as it is now; reasons in the order of the boot."""
 
     generation: Literal[1, 2]
     boots: bool
-    reasons: tuple[str, ...]
+    reasons: tuple[Text, ...]
 
 
-class Guest(_Published):
+class Guest(Part):
     """The Linux on the disk."""
 
-    name: str
-    id: str
-    version: str
-    family: str
-    kernels: tuple[str, ...]
+    name: Text
+    id: Text
+    version: Text
+    family: Text
+    kernels: tuple[Text, ...]
 
 
-class Disk(_Published):
+class Disk(Part):
     """The image file that was looked at."""
 
-    path: str
+    path: Text
     format: str
     size: int = Field(description="bytes of guest data, a VHD's footer not counted")
 
 
-class Readiness(_Published):
+class Readiness(Part):
     """The verdict on one disk image and all that it rests on."""
 
-    version: Literal["1.0"] = VERSION
+    format: Literal["imgfix-readiness"] = "imgfix-readiness"
+    version: Literal[1] = 1
     imgfix: str = Field(description="the version of imgfix")
     disk: Disk
-    profile: str
+    profile: Text
     mode: str
     guest: Guest
     ready: bool = Field(description="nothing is left to be fixed, and nothing is in the way")
@@ -136,9 +133,3 @@ class Readiness(_Published):
     def of_status(self, status: Status) -> tuple[Requirement, ...]:
         """Return the requirements that stand so."""
         return tuple(r for r in self.requirements if r.status is status)
-
-
-def schema() -> dict[str, Any]:
-    """Return the JSON schema of Readiness."""
-    found = Readiness.model_json_schema(mode="serialization")
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": SCHEMA_ID, **found}

@@ -118,7 +118,7 @@ ROWS: tuple[Row, ...] = (
     Row("cloud_init", r"\bswap\b", ("R18",)),
     Row("waagent", r"is missing", ("R13",)),
     Row("services", r"(?i:\bssh)", ("R16",)),
-    Row("services", _AGENT, ("R13", "R17")),
+    Row("services", _AGENT, ("R13",)),
     Row("services", r"tty|serial|getty|console", ("R26",)),
     Row("ssh", r"host keys", ("R16", "R24")),
     Row("users", r"a history of", ("R24",)),

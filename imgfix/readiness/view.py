@@ -20,7 +20,7 @@ _MARKS = {
 }
 
 #: More findings of one requirement than this, alike in action and reason, are told as a number.
-_MANY = 3
+_MANY = 6
 
 
 def show(console: Console, readiness: Readiness, *, verbose: bool = False) -> None:
