@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Annotated, NamedTuple
 
-from imgfix.disk.layout import AGAIN, File, Layout, chunked, numbers, refuse_shared, require_size
+from imgfix.disk.layout import AGAIN, File, Layout, Run, chunked, numbers, refuse_shared, require_size
 from imgfix.disk.record import layout_of
 from imgfix.disk.sector import SECTOR, ReadAt
 from imgfix.disk.vmdk_descriptor import MAX_SIZE, Extent, is_descriptor, parse_descriptor
@@ -99,6 +99,17 @@ class _Sparse:
                 f"damaged: the grain at byte {entry * SECTOR} cannot be unpacked: {error}"
             ) from error
 
+    def runs(self) -> Iterator[Run]:
+        """Where the grains are that hold something; for an extent without compressed ones."""
+        start = 0
+        for number in range(len(self.directory)):
+            for entry in self.table(number):
+                left = self.size - start
+                if left > 0 and self._is_data(entry):
+                    yield Run(start, entry * SECTOR, min(self.grain, left))
+                start += self.grain
+            start = (number + 1) * self.header.entries * self.grain
+
     def _packed(self, entry: int) -> bytes:
         size = int.from_bytes(self.file.exactly(entry * SECTOR, _MARKER, "a grain")[8:], "little")
         if size > 2 * self.grain + SECTOR:
@@ -162,12 +173,14 @@ def layout(file: File, open_extent: OpenExtent) -> Layout:
 
 
 def _layout(extent: _Sparse) -> Layout:
+    packed = bool(extent.header.flags & _COMPRESSED)
     return Layout(
         extent.size,
         extent.measure(),
         chunked(extent.size, extent.grain, extent.load),
         _notes(extent.header),
-        packed=bool(extent.header.flags & _COMPRESSED),
+        packed=packed,
+        runs=None if packed else extent.runs,
     )
 
 
