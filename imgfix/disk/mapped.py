@@ -123,8 +123,9 @@ def _write(target: OpenFile, start: int, data: bytes, *, needed: int) -> None:
 def _filled(data: bytes) -> Iterator[Extent]:
     """The parts of a chunk that are not zero, in blocks of _HOLE."""
     begin: int | None = None
+    last = len(data) - len(data) % _HOLE
     for at in range(0, len(data), _HOLE):
-        empty = data.startswith(_ZEROS, at) or not data[at : at + _HOLE].strip(b"\0")
+        empty = data.startswith(_ZEROS, at) if at < last else not any(data[at:])
         if empty and begin is not None:
             yield Extent(begin, at)
             begin = None

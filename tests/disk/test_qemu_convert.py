@@ -141,10 +141,17 @@ def test_a_disk_of_a_running_machine(tmp_path: Path, out: Path) -> None:
     argv = ("qemu-system-x86_64", "-S", "-display", "none", "-nodefaults", "-qmp", "stdio")
     drive = ("-drive", f"file={disk},format=raw,if=none,id=d", "-device", "virtio-blk-pci,drive=d")
     with subprocess.Popen((*argv, *drive), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as machine:
-        assert machine.stdout is not None
-        assert b"QMP" in machine.stdout.readline()
-        assert "another process" in refusal(open_source(disk), out).message
-        machine.kill()
+        try:
+            assert machine.stdin is not None
+            assert machine.stdout is not None
+            # It greets before it has its disk, and answers afterwards.
+            machine.stdin.write(b'{"execute": "qmp_capabilities"}')
+            machine.stdin.flush()
+            assert b"QMP" in machine.stdout.readline()
+            assert b"return" in machine.stdout.readline()
+            assert "another process" in refusal(open_source(disk), out).message
+        finally:
+            machine.kill()
     convert(open_source(disk), out)
 
 
