@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
-from imgfix.disk.layout import AGAIN, File, Layout, chunked, numbers, require_size
+from imgfix.disk.layout import AGAIN, File, Layout, Run, chunked, numbers, require_size
 from imgfix.disk.record import layout_of
 from imgfix.disk.vhd import FOOTER_SIZE, DiskType, Footer, parse_footer
 from imgfix.errors import ImageError
@@ -47,6 +48,13 @@ class _Image:
     def load(self, number: int, within: int, length: int) -> bytes:
         entry = self.table[number]
         return b"" if entry == _FREE else self.file.read_at(entry * _SECTOR + self.bitmap + within, length)
+
+    def runs(self) -> Iterator[Run]:
+        """Where the blocks are that hold something."""
+        for number, entry in enumerate(self.table):
+            if entry != _FREE:
+                start = number * self.block
+                yield Run(start, entry * _SECTOR + self.bitmap, min(self.block, self.size - start))
 
     def measure(self) -> int:
         allocated = 0
@@ -93,7 +101,7 @@ def layout(file: File) -> tuple[Layout, Footer]:
     # The footer ends the file: a block that reaches into it was cut off.
     image = _Image(File(file.read_at, file.size - FOOTER_SIZE), header.block, footer.current_size, table)
     read_at = chunked(footer.current_size, header.block, image.load)
-    return Layout(footer.current_size, image.measure(), read_at), footer
+    return Layout(footer.current_size, image.measure(), read_at, runs=image.runs), footer
 
 
 def _header(file: File, footer: Footer) -> _Header:

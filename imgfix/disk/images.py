@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from imgfix.disk import dynamic_vhd, ova, qcow2, vdi, vhdx, vmdk
 from imgfix.disk.formats import HEAD, Format, identify
-from imgfix.disk.layout import File, Layout
+from imgfix.disk.layout import File, Layout, Run
 from imgfix.disk.sector import SECTOR, ReadAt
 from imgfix.disk.vhd import FOOTER_SIZE, Footer
 from imgfix.errors import ImageError
@@ -71,6 +71,7 @@ class Opened:
     image: Image | None = None
     footer: Footer | None = None
     notes: tuple[str, ...] = ()
+    runs: Callable[[], Iterator[Run]] | None = None
 
 
 #: QEMU's drivers. `backing` null: not even a name that appears after imgfix has looked is followed. Without
@@ -100,7 +101,7 @@ def open_image(kind: Format, file: File, node: Node, beside: Beside) -> Opened:
         layout = _LAYOUTS[kind](file)
     driver, options = _DRIVERS[kind]
     image = Image(node.over(driver, options), layout.allocated, layout.packed)
-    return Opened(layout.size, layout.read_at, image, footer, layout.notes)
+    return Opened(layout.size, layout.read_at, image, footer, layout.notes, layout.runs)
 
 
 _LAYOUTS: Mapping[Format, Callable[[File], Layout]] = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from imgfix.disk.sector import ReadAt
@@ -46,11 +46,20 @@ class File:
 
 
 @dataclass(frozen=True, slots=True)
+class Run:
+    """`length` bytes of the guest from `start` on, which the file keeps at `offset`."""
+
+    start: int
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
 class Layout:
     """A disk inside a file. `size` is the guest's bytes, `allocated` those of them that the file holds or more.
 
     `read_at` reads the guest's bytes while the file is open. `packed` says that there are compressed ones among them.
-    `notes` are for the user.
+    `notes` are for the user. `runs` says where the bytes are, in order, where they are kept as they are in one file.
     """
 
     size: int
@@ -58,6 +67,7 @@ class Layout:
     read_at: ReadAt
     notes: tuple[str, ...] = ()
     packed: bool = False
+    runs: Callable[[], Iterator[Run]] | None = None
 
 
 #: (number of the chunk, bytes into it, length) -> that part of the chunk; the length never reaches beyond it.

@@ -12,7 +12,7 @@ from typing import Annotated, NamedTuple
 
 import zstandard
 
-from imgfix.disk.layout import AGAIN, File, Layout, chunked, numbers, refuse_shared, require_size
+from imgfix.disk.layout import AGAIN, File, Layout, Run, chunked, numbers, refuse_shared, require_size
 from imgfix.disk.record import layout_of
 from imgfix.errors import ImageError
 
@@ -135,6 +135,16 @@ class _Image:
                 f"damaged: its compressed cluster at byte {offset} cannot be unpacked: {error}"
             ) from error
 
+    def runs(self) -> Iterator[Run]:
+        """Where the clusters are that hold something; for an image without compressed ones and subclusters."""
+        for number in range(-(-self.size // (self.cluster * self.per_table))):
+            start = number * self.per_table * self.cluster
+            for entry in self.l2(number):
+                left = self.size - start
+                if left > 0 and entry & _OFFSET and not entry & _ZERO:
+                    yield Run(start, entry & _OFFSET, min(self.cluster, left))
+                start += self.cluster
+
     def measure(self) -> tuple[int, bool]:
         """Walk all tables; return the bytes that are allocated, and whether some are compressed.
 
@@ -212,8 +222,9 @@ def layout(file: File) -> Layout:
         compression == 1,
     )
     allocated, packed = image.measure()
+    runs = None if packed or image.extended else image.runs
     read_at = chunked(header.size, image.cluster, image.load)
-    return Layout(header.size, allocated, read_at, _notes(header), packed)
+    return Layout(header.size, allocated, read_at, _notes(header), packed, runs)
 
 
 def _refuse_backing(file: File, header: _Header) -> None:

@@ -52,22 +52,22 @@ def reflink(source: OpenFile, target: OpenFile) -> bool:
     return True
 
 
-def data_extents(fd: int, size: int) -> Iterator[Extent]:
-    """Yield the extents of data in the first `size` bytes, in order; one for all if holes cannot be seen."""
-    at = 0
+def data_extents(fd: int, size: int, start: int = 0) -> Iterator[Extent]:
+    """Yield the extents of data from `start` to `size`, in order; one for all if holes cannot be seen."""
+    at = start
     while at < size:
         try:
-            start = os.lseek(fd, at, os.SEEK_DATA)
-            end = os.lseek(fd, start, os.SEEK_HOLE)
+            begin = os.lseek(fd, at, os.SEEK_DATA)
+            end = os.lseek(fd, begin, os.SEEK_HOLE)
         except OSError as error:
             if error.errno == errno.ENXIO:
                 return
             if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
                 raise
-            start, end = at, size
-        if start >= size:
+            begin, end = at, size
+        if begin >= size:
             return
-        yield Extent(start, min(end, size))
+        yield Extent(begin, min(end, size))
         at = end
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
-from imgfix.disk.layout import AGAIN, File, Layout, chunked, numbers, require_size
+from imgfix.disk.layout import AGAIN, File, Layout, Run, chunked, numbers, require_size
 from imgfix.disk.record import layout_of
 from imgfix.errors import ImageError
 
@@ -55,6 +56,12 @@ class _Image:
         entry = self.table[number]
         return b"" if entry >= _ZERO else self.file.read_at(self.data + entry * _MIB + within, length)
 
+    def runs(self) -> Iterator[Run]:
+        """Where the blocks are that hold something."""
+        for number, entry in enumerate(self.table):
+            if entry < _ZERO:
+                yield Run(number * _MIB, self.data + entry * _MIB, min(_MIB, self.size - number * _MIB))
+
     def measure(self) -> int:
         allocated = 0
         for number, entry in enumerate(self.table):
@@ -83,4 +90,4 @@ def layout(file: File) -> Layout:
         )
     table = numbers(file.exactly(header.map_offset, header.blocks * 4, "the block table"), "I", big=False)
     image = _Image(file, header.data_offset, header.size, table)
-    return Layout(header.size, image.measure(), chunked(header.size, _MIB, image.load))
+    return Layout(header.size, image.measure(), chunked(header.size, _MIB, image.load), runs=image.runs)

@@ -8,11 +8,11 @@ from __future__ import annotations
 import struct
 import uuid
 from array import array
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
-from imgfix.disk.layout import AGAIN, File, Layout, chunked, numbers, require_size
+from imgfix.disk.layout import AGAIN, File, Layout, Run, chunked, numbers, require_size
 from imgfix.disk.record import layout_of
 from imgfix.errors import ImageError
 
@@ -83,6 +83,14 @@ class _Image:
             return b""
         return self.file.read_at((entry & _MEGABYTES) + within, length)
 
+    def runs(self) -> Iterator[Run]:
+        """Where the blocks are that hold something."""
+        for number in range(-(-self.size // self.block)):
+            entry = self.bat[number + number // self.ratio]
+            if entry & _STATE == _FULL:
+                start = number * self.block
+                yield Run(start, entry & _MEGABYTES, min(self.block, self.size - start))
+
     def measure(self) -> int:
         """Check every entry; return the bytes that are allocated."""
         allocated = 0
@@ -123,7 +131,7 @@ def layout(file: File) -> Layout:
         )
     table = numbers(file.exactly(bat.offset, entries * 8, "the block table"), "Q", big=False)
     image = _Image(file, block, size, table, ratio)
-    return Layout(size, image.measure(), chunked(size, block, image.load))
+    return Layout(size, image.measure(), chunked(size, block, image.load), runs=image.runs)
 
 
 def crc32c(data: bytes) -> int:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Annotated, NamedTuple
 
-from imgfix.disk.layout import AGAIN, File, Layout, chunked, numbers, refuse_shared, require_size
+from imgfix.disk.layout import AGAIN, File, Layout, Run, chunked, numbers, refuse_shared, require_size
 from imgfix.disk.record import layout_of
 from imgfix.disk.sector import SECTOR, ReadAt
 from imgfix.disk.vmdk_descriptor import MAX_SIZE, Extent, is_descriptor, parse_descriptor
@@ -79,7 +79,9 @@ class _Sparse:
         at = self.directory[number] * SECTOR
         if not at:
             return array("I")
-        return numbers(self.file.exactly(at, self.header.entries * 4, "a grain table"), "I", big=False)
+        data = self.file.exactly(at, self.header.entries * 4, "a grain table")
+        # QEMU and VMware make all tables at once; of a large disk most are empty, and need no walk.
+        return numbers(data, "I", big=False) if data.strip(b"\0") else array("I")
 
     def _is_data(self, entry: int) -> bool:
         return entry > (1 if self.header.flags & _ZEROED_GRAINS else 0)
@@ -98,6 +100,17 @@ class _Sparse:
             raise ImageError(
                 f"damaged: the grain at byte {entry * SECTOR} cannot be unpacked: {error}"
             ) from error
+
+    def runs(self) -> Iterator[Run]:
+        """Where the grains are that hold something; for an extent without compressed ones."""
+        start = 0
+        for number in range(len(self.directory)):
+            for entry in self.table(number):
+                left = self.size - start
+                if left > 0 and self._is_data(entry):
+                    yield Run(start, entry * SECTOR, min(self.grain, left))
+                start += self.grain
+            start = (number + 1) * self.header.entries * self.grain
 
     def _packed(self, entry: int) -> bytes:
         size = int.from_bytes(self.file.exactly(entry * SECTOR, _MARKER, "a grain")[8:], "little")
@@ -162,12 +175,14 @@ def layout(file: File, open_extent: OpenExtent) -> Layout:
 
 
 def _layout(extent: _Sparse) -> Layout:
+    packed = bool(extent.header.flags & _COMPRESSED)
     return Layout(
         extent.size,
         extent.measure(),
         chunked(extent.size, extent.grain, extent.load),
         _notes(extent.header),
-        packed=bool(extent.header.flags & _COMPRESSED),
+        packed=packed,
+        runs=None if packed else extent.runs,
     )
 
 

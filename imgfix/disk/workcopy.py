@@ -15,6 +15,8 @@ from typing import Literal
 
 from imgfix.disk import gpt, lock
 from imgfix.disk.fault import boundary, free_bytes, host_errors, no_space
+from imgfix.disk.in_use import refuse_in_use
+from imgfix.disk.mapped import copy_runs, runs_of
 from imgfix.disk.qemu_convert import convert
 from imgfix.disk.relocate import minimum_size, relocate
 from imgfix.disk.size import MIB, round_up_mib
@@ -166,7 +168,11 @@ def _fill(source: Source, target: OpenFile, progress: Progress, headroom: int) -
     origin = OpenFile(open_regular(source.path), source.path)
     try:
         _check_unchanged(source, origin.fd)
-        if source.image is not None:
+        refuse_in_use(origin)
+        runs = runs_of(source, origin)
+        if runs is not None and source.image is not None:
+            copy_runs(runs, source.image, origin, target, source.size, progress, headroom=headroom)
+        elif source.image is not None:
             convert(source, source.image, target, progress, headroom=headroom)
         else:
             _copy(source, origin, target, progress, headroom)

@@ -16,7 +16,7 @@ import pytest
 from imgfix.disk.source import open_source
 from imgfix.disk.workcopy import WorkCopy
 from imgfix.errors import HostError, ImageError
-from tests.disk.disks import MIB, run
+from tests.disk.disks import MIB, mbr_disk, run
 from tests.disk.emit import convert, left_in, refusal
 from tests.disk.images import image, raw_disk
 
@@ -25,7 +25,8 @@ _ENOSPC = 'mount -t tmpfs -o size=2m none "$1" && shift && exec "$@"'
 
 @pytest.fixture
 def qcow2(tmp_path: Path) -> Path:
-    return image("qcow2", raw_disk(tmp_path / "disk.raw", 9 * MIB, "stripes"), tmp_path / "in.qcow2")
+    """A compressed one: what is not compressed imgfix copies itself."""
+    return image("qcow2-packed", raw_disk(tmp_path / "disk.raw", 9 * MIB, "stripes"), tmp_path / "in.qcow2")
 
 
 def _tool(folder: Path, script: str) -> Path:
@@ -120,17 +121,38 @@ def test_space_that_runs_out_in_the_middle(
     assert "needed" in error.message
 
 
-def test_an_image_in_use(qcow2: Path, out: Path) -> None:
-    source = open_source(qcow2, blank=True)
-    with qcow2.open("r+b") as stream:
+@pytest.mark.parametrize("kind", ["raw", "vhdx", "qcow2-packed", "ova"])
+def test_an_image_in_use(tmp_path: Path, out: Path, kind: str) -> None:
+    path = image(kind, raw_disk(tmp_path / "disk.raw", 2 * MIB, "edges"), tmp_path / "in.img")
+    argv = [sys.executable, "-c", _CONVERT, str(path), str(out)]
+    with path.open("r+b") as stream:
         # What QEMU holds of an image that it may write to (block/file-posix.c, RAW_LOCK_PERM_BASE, BLK_PERM_WRITE).
         fcntl.lockf(stream, fcntl.LOCK_SH, 1, 101)
-        # qemu-img looks for it by a lock of its own, and ours is another process's.
-        argv = [sys.executable, "-c", _CONVERT, str(qcow2), str(out)]
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    assert "another process has it open for writing" in done.stderr, done.stderr
-    assert source.size == 9 * MIB
-    assert left_in(out.parent) == []
+        assert "another process has it open for writing" in done.stderr, done.stderr
+        assert left_in(out.parent) == []
+    assert subprocess.run(argv, check=False).returncode == 0
+
+
+@pytest.mark.appliance
+def test_a_disk_of_a_running_machine(tmp_path: Path, out: Path) -> None:
+    """QEMU itself holds the lock."""
+    disk = mbr_disk(tmp_path / "d.raw")
+    argv = ("qemu-system-x86_64", "-S", "-display", "none", "-nodefaults", "-qmp", "stdio")
+    drive = ("-drive", f"file={disk},format=raw,if=none,id=d", "-device", "virtio-blk-pci,drive=d")
+    with subprocess.Popen((*argv, *drive), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as machine:
+        try:
+            assert machine.stdin is not None
+            assert machine.stdout is not None
+            # It greets before it has its disk, and answers afterwards.
+            machine.stdin.write(b'{"execute": "qmp_capabilities"}')
+            machine.stdin.flush()
+            assert b"QMP" in machine.stdout.readline()
+            assert b"return" in machine.stdout.readline()
+            assert "another process" in refusal(open_source(disk), out).message
+        finally:
+            machine.kill()
+    convert(open_source(disk), out)
 
 
 _CONVERT = (
