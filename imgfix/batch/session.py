@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from imgfix.batch import budget, local, summary
+from imgfix.batch import budget, dask_engine, local, summary
 from imgfix.batch.events import Listener, json_lines
 from imgfix.batch.image import Image
 from imgfix.batch.job import Policy
@@ -37,10 +37,19 @@ def run(batch: Batch, policy: Policy, jobs: int | None, memory: int | None) -> E
     return finish(batch, ran)
 
 
-def run_one(batch: Batch, index: int, policy: Policy, memory: int | None) -> Ended:
-    """Do image `index` alone; the exit code is that of its apply. No page is written: others run beside it."""
+def run_on_cluster(batch: Batch, policy: Policy, scheduler: str) -> Ended:
+    """Do the whole batch on the workers of a Dask scheduler. Raises HostError where it cannot even begin."""
+    with _listener(batch.images) as tell:
+        ran = dask_engine.run(batch.images, policy, scheduler, tell)
+    return finish(batch, ran)
+
+
+def run_one(batch: Batch, index: int, policy: Policy) -> Ended:
+    """Do image `index` alone; the exit code is that of its apply. No page is written: others run beside it.
+
+    How many run at once, and with how much memory, is the business of who starts them.
+    """
     image = batch.images[index]
-    budget.budget(1, memory, 1)
     with _listener((image,)) as tell:
         ran = local.run((image,), policy, 1, tell)
     if ran.interrupted:
