@@ -17,7 +17,7 @@ from imgfix.batch.job import Policy
 from imgfix.batch.live import LiveTable, final_table
 from imgfix.batch.local import Ran
 from imgfix.batch.manifest_load import Batch
-from imgfix.batch.result import Result, State
+from imgfix.batch.result import Result, State, read
 from imgfix.errors import ExitCode
 
 
@@ -61,11 +61,21 @@ def run_one(batch: Batch, index: int, policy: Policy) -> Ended:
 
 def finish(batch: Batch, ran: Ran) -> Ended:
     """Write the page, show the verdicts, and return how it ended."""
-    page = summary.write(batch.results, batch.origin, ran.results, len(batch.images))
+    results = _known(batch, ran)
+    page = summary.write(batch.results, batch.origin, results, len(batch.images))
     console = Console()
     if console.is_terminal:
-        console.print(final_table(ran.results))
+        console.print(final_table(results))
     return Ended(ExitCode.INTERRUPTED if ran.interrupted else exit_code(ran.results), page)
+
+
+def _known(batch: Batch, ran: Ran) -> tuple[Result, ...]:
+    """The results of this run, and where it was interrupted, what the files of the others say."""
+    if not ran.interrupted:
+        return ran.results
+    by_name = {result.name: result for result in ran.results}
+    found = (by_name.get(image.name) or read(image.result) for image in batch.images)
+    return tuple(result for result in found if result is not None)
 
 
 def exit_code(results: tuple[Result, ...]) -> ExitCode:
