@@ -285,7 +285,13 @@ def _memory_limits(host: Host) -> Iterator[int]:
     ):
         most, taken = host.text(limit).strip(), host.text(used).strip()
         if most.isdigit() and taken.isdigit():
-            yield max(0, int(most) - int(taken))
+            yield max(0, int(most) - max(0, int(taken) - _cached(host, Path(limit).parent)))
+
+
+def _cached(host: Host, cgroup: Path) -> int:
+    """Bytes that a cgroup has of files, which the kernel drops where programs need the memory."""
+    rows = (line.split() for line in host.text(str(cgroup / "memory.stat")).splitlines())
+    return sum(int(row[1]) for row in rows if row[0] in ("inactive_file", "total_inactive_file"))
 
 
 def available_memory(host: Host) -> int | None:

@@ -21,7 +21,7 @@ README = ROOT / "README.md"
 PAGES = (README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md")))
 
 #: Options in code spans that belong to other programs than imgfix.
-_FOREIGN = {"--fast", "--fix", "--strict"}
+_FOREIGN = {"--fast", "--fix", "--strict", "--device", "--network", "--resources"}
 
 #: A placeholder of a message, in the source and in the documentation.
 _HOLE = "\0"

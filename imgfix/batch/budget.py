@@ -32,7 +32,7 @@ class Budget:
 
 def parse_size(text: str) -> int:
     """Return the bytes of `6GiB`, `6G`, `6144` (MiB); raises UsageError."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?", text.strip(), re.IGNORECASE)
     if not found:
         raise UsageError(f"--memory {text}: a size is needed", hint="for example --memory 6GiB")
     return int(float(found[1]) * (1 << _UNITS[found[2].upper()]))

@@ -31,6 +31,11 @@ class Image:
         return self.results / f"{self.name}.log"
 
     @property
+    def report(self) -> Path:
+        """The page of its last apply: what was changed, and why; or what failed."""
+        return self.results / f"{self.name}.report.html"
+
+    @property
     def result(self) -> Path:
         """The result, which a rerun goes by."""
         return self.results / f"{self.name}.json"
@@ -48,6 +53,7 @@ class Image:
         words += ["--packages", str(self.packages)] if self.packages else []
         words += [] if self.network else ["--no-network"]
         words += [word for key in self.keys for word in ("--key", str(key))]
+        words += ["--report", str(self.report), "--progress", "plain"]
         return (*words, *(["--force"] if force else []))
 
 

@@ -35,10 +35,11 @@ class _Line:
     time: str
     size: str
     log: str
+    report: str
 
 
-def page(origin: str, results: tuple[Result, ...], images: int, now: datetime | None = None) -> str:
-    """Return the page for a batch of `images` images named `origin`; `now` is when it was made (UTC)."""
+def page(folder: Path, origin: str, results: tuple[Result, ...], images: int) -> str:
+    """Return the page for a batch of `images` images named `origin`; `folder` has what it links to."""
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -46,11 +47,11 @@ def page(origin: str, results: tuple[Result, ...], images: int, now: datetime | 
     counts = {state.value: sum(r.state is state for r in results) for state in State}
     return environment.from_string(text).render(
         origin=printable(origin),
-        lines=[_line(result) for result in results],
+        lines=[_line(result, folder) for result in results],
         images=images,
         counts=counts,
         missing=images - len(results),
-        made=f"{now or datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC",
+        made=f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC",
         version=__version__,
     )
 
@@ -58,12 +59,13 @@ def page(origin: str, results: tuple[Result, ...], images: int, now: datetime | 
 def write(folder: Path, origin: str, results: tuple[Result, ...], images: int) -> Path:
     """Write the page into `folder` and return its path. Raises HostError."""
     path = folder / PAGE
-    write_text(path, page(origin, results, images))
+    write_text(path, page(folder, origin, results, images))
     return path
 
 
-def _line(result: Result) -> _Line:
+def _line(result: Result, folder: Path) -> _Line:
     seconds = int(result.seconds)
+    report = f"{result.name}.report.html"
     return _Line(
         index=result.index,
         name=printable(result.name),
@@ -78,6 +80,7 @@ def _line(result: Result) -> _Line:
         time=f"{seconds // 60}:{seconds % 60:02d}" if result.attempts else "",
         size=f"{result.made.size >> 20} MiB" if result.made else "",
         log=f"{result.name}.log",
+        report=report if (folder / report).exists() else "",
     )
 
 

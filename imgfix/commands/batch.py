@@ -30,6 +30,9 @@ FROM_ENVIRONMENT = "environment"
 @click.option("--index", is_flag=False, flag_value=FROM_ENVIRONMENT, metavar="[N]",
               help="Do only image N, counted from 0; without N, the number is taken from JOB_COMPLETION_INDEX or "
               "SLURM_ARRAY_TASK_ID.")  # fmt: skip
+@click.option("--engine", type=click.Choice(["local", "dask"]), default="local", show_default=True,
+              help="Do it on this machine, or on the workers of a Dask cluster.")  # fmt: skip
+@click.option("--scheduler", metavar="ADDRESS", help="The Dask scheduler's address: tcp://HOST:8786.")
 @click.option("--list", "only_list", is_flag=True, help="Only list the images with their numbers.")
 @click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting for every image; repeatable."
@@ -46,6 +49,8 @@ def batch(
     retry_failed: bool,
     force: bool,
     index: str | None,
+    engine: str,
+    scheduler: str | None,
     only_list: bool,
     **options: object,
 ) -> None:
@@ -63,10 +68,16 @@ def batch(
     if only_list:
         _list(work)
         return
+    if (engine == "dask") != (scheduler is not None):
+        raise UsageError(
+            "--engine dask and --scheduler ADDRESS go together", hint="start one with `dask scheduler`"
+        )
     policy = Policy(retries=retries, force=force, retry_failed=retry_failed)
     size = budget.parse_size(memory) if memory else None
     if index is not None:
-        ended = session.run_one(work, _number(index, len(work.images)), policy, size)
+        ended = session.run_one(work, _number(index, len(work.images)), policy)
+    elif scheduler is not None:
+        ended = session.run_on_cluster(work, policy, scheduler)
     else:
         ended = session.run(work, policy, jobs, size)
     _exit(ended)

@@ -33,7 +33,8 @@ def test_none_done_is_told_and_kept(work: Path, tmp_path: Path) -> None:
     assert (run.status, run.launches) == (5, 0), run.stderr
     assert sorted(events(run)) == [(k, i) for k in ("begin", "end") for i in ("a.vhd", "b.vhd")]
     names = sorted(path.name for path in (work / "out/imgfix-batch").iterdir())
-    assert names == ["a.vhd.json", "a.vhd.log", "b.vhd.json", "b.vhd.log", "summary.html"]
+    kinds = ("json", "log", "report.html")
+    assert names == [*(f"{image}.vhd.{kind}" for image in "ab" for kind in kinds), "summary.html"]
     assert "error: " in (work / "out/imgfix-batch/a.vhd.log").read_text()
     assert [path.name for path in (work / "out").iterdir()] == ["imgfix-batch"]
     again = imgfix("batch", work / "m.yaml", folder=tmp_path / "run")

@@ -56,11 +56,13 @@ def test_patterns_rows_and_defaults(folder: Path) -> None:
     assert web1.arguments(force=False) == (
         *("apply", "rhel", str(folder / "in/web1.raw"), "-o", str(folder / "out/web1.vhd")),
         *("--set", "swap.size_mib=1", "--mode", "generalized"),
+        *("--report", str(folder / "out/imgfix-batch/web1.vhd.report.html"), "--progress", "plain"),
     )
     assert web2.arguments(force=True) == (
         *("apply", "rhel", str(folder / "in/web2.raw"), "-o", str(folder / "out/two/w.vhd")),
         *("--set", "swap.size_mib=1", "--set", 'swap.resource_disk="none"', "--mode", "specialized"),
-        *("--no-network", "--force"),
+        *("--no-network", "--report", str(folder / "out/imgfix-batch/w.vhd.report.html")),
+        *("--progress", "plain", "--force"),
     )
     assert batch.results == folder / "out/imgfix-batch"
 
@@ -70,7 +72,7 @@ def test_the_command_line_goes_on_top(folder: Path) -> None:
     batch = load(
         folder, HEAD + "  - {image: in/web1.raw, mode: generalized}\n", "swap.size_mib=7", given=given
     )
-    assert batch.images[0].arguments(force=False)[5:] == (
+    assert batch.images[0].arguments(force=False)[5:-4] == (
         *("--set", "swap.size_mib=7", "--mode", "specialized", "--key", "/k"),
     )
 
