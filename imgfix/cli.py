@@ -160,8 +160,6 @@ def apply(
         raise click.UsageError(
             "--rehearse comes before publishing, and with --in-place there is nothing to hold back"
         )
-    if in_place and telling.keep_failed:
-        raise click.UsageError("--keep-failed needs a work copy, and there is none with --in-place")
     if in_place and recovered(disk):
         return
     interrupts = Interrupts()

@@ -38,21 +38,21 @@ def line(
     places: Sequence[Place],
     argv: Sequence[str],
     *,
-    disposable: bool,
+    backing: str | None,
     network: bool,
     emulated: bool,
     opened: Sequence[tuple[str, str]] = (),
 ) -> str:
-    """Return one shell line that runs `argv` in the guest on `disk`, a raw image.
+    """Return one shell line that runs `argv` in the guest on `disk`.
 
-    Unless the disk is `disposable`, a throw-away overlay is put above it, so that nothing writes it. `opened` are
-    (device, name) of LUKS volumes, for which guestfish asks the key. `network` gives the appliance one, `emulated`
-    keeps it from using KVM.
+    `backing` is the disk's format as QEMU calls it; then a throw-away overlay is put above it, so that nothing writes
+    it. None: it is a raw image that may be written. `opened` are (device, name) of LUKS volumes, for which guestfish
+    asks the key. `network` gives the appliance one, `emulated` keeps it from using KVM.
     """
     image, image_format, before = str(disk), "raw", ""
-    if not disposable:
+    if backing is not None:
         image, image_format = f"{disk.name}.overlay.qcow2", "qcow2"
-        create = ("qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", str(disk.absolute()), image)
+        create = ("qemu-img", "create", "-q", "-f", "qcow2", "-F", backing, "-b", str(disk.absolute()), image)
         before = f"{shlex.join(create)} && "
     before += "LIBGUESTFS_BACKEND=direct "
     if emulated:

@@ -98,6 +98,11 @@ def run(request: Request, progress: Progress, interrupts: Interrupts, diary: Dia
     """
     diary = diary or Diary()
     diary.target = request.target
+    if request.keep_failed and request.in_place:
+        raise UsageError(
+            f"{request.disk}: a change in place has no copy of its own that could be kept",
+            hint="leave out --keep-failed or --in-place",
+        )
     folder = package_folder.read(request.packages) if request.packages is not None else None
     source = diary.source = open_source(request.disk, request.image_format)
     announce(source, progress.say)
@@ -139,7 +144,7 @@ def _work(source: Source, request: Request, progress: Progress) -> WorkCopy | In
 
 
 @contextmanager
-def _kept_if_it_fails(work: WorkCopy, diary: Diary, progress: Progress) -> Iterator[None]:
+def _kept_if_it_fails(work: WorkCopy | InPlace, diary: Diary, progress: Progress) -> Iterator[None]:
     """Give the work copy of a failed apply a second name, which stays when the first one goes."""
     try:
         yield

@@ -12,7 +12,7 @@ PLACES = (Place("/dev/rhel/root", "/"), Place("/dev/sda1", "/home", ("subvol=@ho
 
 
 def test_on_a_copy_that_may_be_written() -> None:
-    made = line(Path("/w/a b.raw"), PLACES, ARGV, disposable=True, network=False, emulated=True)
+    made = line(Path("/w/a b.raw"), PLACES, ARGV, backing=None, network=False, emulated=True)
     words = shlex.split(made)
     assert words[:3] == ["LIBGUESTFS_BACKEND=direct", "LIBGUESTFS_BACKEND_SETTINGS=force_tcg", "guestfish"]
     assert words[3:7] == ["--rw", "--format=raw", "-a", "/w/a b.raw"]
@@ -23,9 +23,11 @@ def test_on_a_copy_that_may_be_written() -> None:
 
 
 def test_the_source_is_never_opened_for_writing() -> None:
-    made = line(Path("/w/d.raw"), PLACES, ARGV, disposable=False, network=True, emulated=False)
+    made = line(Path("/w/d.raw"), PLACES, ARGV, backing="vmdk", network=True, emulated=False)
     first, then = made.split(" && ", 1)
-    assert shlex.split(first)[:2] == ["qemu-img", "create"]
+    words = shlex.split(first)
+    assert words[:2] == ["qemu-img", "create"]
+    assert words[words.index("-F") + 1] == "vmdk"
     assert "/w/d.raw" in first
     assert "/w/d.raw" not in then
     assert "--format=qcow2 -a d.raw.overlay.qcow2 --network" in then
@@ -36,7 +38,7 @@ def test_an_encrypted_volume_is_opened_first() -> None:
         Path("/d.raw"),
         PLACES,
         ARGV,
-        disposable=True,
+        backing=None,
         network=False,
         emulated=True,
         opened=(("/dev/sda3", "luks"),),

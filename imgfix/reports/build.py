@@ -11,6 +11,7 @@ from pathlib import Path
 from imgfix import guestfish
 from imgfix.change import Advice, Noop
 from imgfix.diary import Diary
+from imgfix.disk.formats import Format
 from imgfix.disk.partition import PartitionTable
 from imgfix.disk.vhd import FOOTER_SIZE
 from imgfix.errors import ExitCode
@@ -25,6 +26,16 @@ from imgfix.reports.disk import disk
 from imgfix.tree import Kind
 from imgfix.wording import told
 
+#: What QEMU calls the formats that can lie below an overlay as they are.
+_BACKING = {
+    Format.RAW: "raw",
+    Format.FIXED_VHD: "raw",
+    Format.DYNAMIC_VHD: "vpc",
+    Format.VHDX: "vhdx",
+    Format.QCOW2: "qcow2",
+    Format.VMDK: "vmdk",
+    Format.VDI: "vdi",
+}
 #: The step whose advice is what looks secret.
 _SECRETS = "secrets"
 #: The step that takes away what is the old machine's own: what its logs and identity held is not to live on here.
@@ -280,13 +291,15 @@ def guestfish_line(diary: Diary) -> str | None:
     """Return the shell line that runs the failed command again: on the kept work copy, else above the source."""
     again = diary.reproduction
     disk = diary.kept or (diary.source.path if diary.source else None)
-    if again is None or disk is None:
+    if again is None or disk is None or diary.source is None:
         return None
+    if diary.kept is None and diary.source.format not in _BACKING:
+        return None  # packed in another file: --keep-failed makes a disk of it that can be opened
     return guestfish.line(
         Path(disk),
         again.places,
         again.command.argv,
-        disposable=diary.kept is not None,
+        backing=None if diary.kept else _BACKING.get(diary.source.format),
         network=again.network,
         emulated=diary.accelerator == "TCG",
         opened=again.opened,
