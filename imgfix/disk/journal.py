@@ -92,7 +92,9 @@ def sync_folder(folder: Path) -> None:
 
 def refuse_interrupted(disk: Path) -> None:
     """Raise ImageError for a disk that is neither what it was nor what it will be."""
-    if journal_path(disk).exists():
+    if os.path.lexists(
+        journal_path(disk)
+    ):  # False also where the folder may not be entered: opening it tells
         raise ImageError(
             f"{disk}: a change in place was interrupted while it was being written into this file",
             hint=f"complete it first: imgfix recover {disk}",
