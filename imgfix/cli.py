@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from imgfix import __version__
-from imgfix.commands import profiles
+from imgfix.commands import dry_run, profiles
 from imgfix.commands import telling as tellings
 from imgfix.commands.batch import batch
 from imgfix.commands.check import check
@@ -96,15 +96,10 @@ def cli() -> None:
     is_flag=True,
     help="Publish only what boots on a simulated Azure; minutes without KVM.",
 )
-@click.option("--dry-run", is_flag=True, help="Show what would be done, with the reasons; write nothing.")
-@click.option(
-    "--diff",
-    is_flag=True,
-    help="With --dry-run: a unified diff a file, for patch -p1 where it is not a terminal.",
-)
 @format_option
 @_key_option
 @_profile_options
+@dry_run.options
 @tellings.options
 def apply(
     profile: str,
@@ -116,8 +111,6 @@ def apply(
     no_network: bool,
     rehearsed: bool,
     image_format: str | None,
-    dry_run: bool,
-    diff: bool,
     key_files: tuple[str, ...],
     mode: str | None,
     settings: tuple[str, ...],
@@ -133,16 +126,8 @@ def apply(
     from imgfix.interrupt import Interrupts
     from imgfix.keys import read_keys
 
-    if diff and not dry_run:
-        raise click.UsageError("--diff shows what --dry-run finds: give both")
     wish = _wish(profile, mode, settings)
     keys = read_keys(key_files, os.environ)
-    if dry_run:
-        from imgfix import dryrun
-        from imgfix.preview import Wish
-
-        dryrun.run(Wish(wish, disk, keys, packages, image_format), network=not no_network, diff=diff)
-        return
     request = pipeline.Request(
         wish,
         disk,

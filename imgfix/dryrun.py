@@ -65,11 +65,11 @@ def run(wish: Wish, *, network: bool, diff: bool) -> None:
         installer.refuse_offline(found.plan.installs)
     console = Console()
     if diff and console.is_terminal:
-        _show_patch(console, found)
+        show_patch(console, found)
     elif diff:
-        _write_patch(sys.stdout.buffer, found)
+        write_patch(sys.stdout.buffer, found)
     else:
-        _show(console, found)
+        show(console, found)
     found.require_possible()
 
 
@@ -90,7 +90,7 @@ def _reason(decision: Decision, target: str) -> str:
     return reason_without_place(decision.reason, target)
 
 
-def _show(console: Console, found: Preview) -> None:
+def show(console: Console, found: Preview) -> None:
     """Print the lists, then what stays, then what cannot be told yet."""
     told = acts(found.plan)
     for title, actions in _LISTS:
@@ -117,7 +117,7 @@ def _remarks(found: Preview) -> Iterator[str]:
         yield f"decided when the packages are installed; now {refusal.error.message}"
 
 
-def _write_patch(stream: BinaryIO, found: Preview) -> None:
+def write_patch(stream: BinaryIO, found: Preview) -> None:
     """Write the patch: what it cannot hold as comments, then a diff a file, the guest's bytes as they are."""
     for line in _head(found):
         stream.write(_comment(line))
@@ -128,7 +128,7 @@ def _write_patch(stream: BinaryIO, found: Preview) -> None:
     stream.flush()
 
 
-def _show_patch(console: Console, found: Preview) -> None:
+def show_patch(console: Console, found: Preview) -> None:
     """Print the patch for people: in colour, nothing of the guest's raw, and no file that others may not read."""
     for line in _head(found):
         console.print(Text(_comment(line).decode().rstrip("\n"), "dim"), soft_wrap=True)
