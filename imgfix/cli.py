@@ -13,52 +13,24 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from imgfix import __version__
-from imgfix.commands import dry_run, profiles
+from imgfix.commands import profiles
 from imgfix.commands import telling as tellings
+from imgfix.commands.apply import apply
 from imgfix.commands.batch import batch
 from imgfix.commands.check import check
 from imgfix.commands.convert import convert
+from imgfix.commands.guest_options import key_option, load, profile_options
 from imgfix.commands.options import format_option
-from imgfix.commands.recover import recover, recovered
+from imgfix.commands.recover import recover
 from imgfix.commands.rehearse import rehearse
 from imgfix.commands.verify import verify
 from imgfix.errors import ExitCode, ImgfixError, ProfileError
 
 # Everything heavy (pydantic, rich, the pipeline) is imported by the command that needs it: --help stays quick.
 if TYPE_CHECKING:
-    from imgfix.profile import Profile
     from imgfix.progress import Progress
-    from imgfix.suits import Auto
 
 _T = TypeVar("_T", bound=Callable[..., object])
-
-
-def _profile_options(command: _T) -> _T:
-    """Add the options that change a profile."""
-    command = click.option(
-        "--set",
-        "settings",
-        multiple=True,
-        metavar="KEY=VALUE",
-        help="Override a profile setting; repeatable.",
-    )(command)
-    return click.option(
-        "--mode",
-        type=click.Choice(["generalized", "specialized"]),
-        help="Image for many VMs, or this very VM.",
-    )(command)
-
-
-def _key_option(command: _T) -> _T:
-    """Add the option that names key files."""
-    return click.option(
-        "--key",
-        "key_files",
-        multiple=True,
-        metavar="FILE",
-        help="Key or passphrase of an encrypted disk, in a file (- for standard input); repeatable. "
-        "IMGFIX_KEY in the environment holds a passphrase.",
-    )(command)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -72,99 +44,10 @@ def cli() -> None:
 
 
 @cli.command()
-@click.argument("profile", shell_complete=profiles.complete)
-@click.argument("disk", type=click.Path(path_type=Path))
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="The VHD to write; default: DISK with .vhd."
-)
-@click.option("--force", is_flag=True, help="Replace an existing output.")
-@click.option(
-    "--in-place",
-    is_flag=True,
-    help="No second copy: DISK itself becomes the VHD. There is no way back; see docs/in-place.md.",
-)
-@click.option(
-    "--packages",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Install missing packages from the .deb or .rpm files in DIR, without a network.",
-)
-@click.option("--no-network", is_flag=True, help="Never give the appliance a network, not even for packages.")
-@click.option(
-    "--rehearse",
-    "rehearsed",
-    is_flag=True,
-    help="Publish only what boots on a simulated Azure; minutes without KVM.",
-)
-@format_option
-@_key_option
-@_profile_options
-@dry_run.options
-@tellings.options
-def apply(
-    profile: str,
-    disk: Path,
-    output: Path | None,
-    force: bool,
-    in_place: bool,
-    packages: Path | None,
-    no_network: bool,
-    rehearsed: bool,
-    image_format: str | None,
-    key_files: tuple[str, ...],
-    mode: str | None,
-    settings: tuple[str, ...],
-    telling: tellings.Telling,
-) -> None:
-    """Prepare DISK as PROFILE says and write a fixed VHD; DISK itself is never changed, unless --in-place says so.
-
-    DISK is a raw image, VHD, VHDX, qcow2, VMDK, VDI or OVA.
-
-    PROFILE is a file, a bundled name (`imgfix profile list`), or auto: the bundled one for the guest's distribution.
-    """
-    from imgfix import pipeline, report
-    from imgfix.interrupt import Interrupts
-    from imgfix.keys import read_keys
-
-    wish = _wish(profile, mode, settings)
-    keys = read_keys(key_files, os.environ)
-    request = pipeline.Request(
-        wish,
-        disk,
-        output,
-        force,
-        not no_network,
-        keys,
-        packages,
-        image_format,
-        in_place,
-        telling.keep_failed,
-        rehearsed,
-    )
-    if in_place and rehearsed:
-        raise click.UsageError(
-            "--rehearse comes before publishing, and with --in-place there is nothing to hold back"
-        )
-    if in_place and recovered(disk):
-        return
-    interrupts = Interrupts()
-    with interrupts.installed():
-        with telling.of(disk, request.target) as (progress, diary):
-            result = pipeline.run(request, progress, interrupts, diary)
-        from rich.console import Console
-
-        report.show(Console(), result, progress.seconds)
-        if result.rehearsal is not None:
-            from imgfix.rehearsal import show
-
-            show.show(Console(), result.rehearsal)
-
-
-@cli.command()
 @click.argument("disk", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Facts as JSON on stdout.")
 @format_option
-@_key_option
+@key_option
 def inspect(disk: Path, as_json: bool, image_format: str | None, key_files: tuple[str, ...]) -> None:
     """Show what DISK holds: distribution, boot loader, kernels and their drivers, file systems. Changes nothing."""
     from imgfix import inspection
@@ -189,6 +72,7 @@ def doctor(no_launch: bool) -> None:
         raise _Exit(ExitCode.HOST)
 
 
+cli.add_command(apply)
 cli.add_command(convert)
 cli.add_command(recover)
 cli.add_command(batch)
@@ -227,7 +111,7 @@ def profile_list() -> None:
     default=True,
     help="Every setting, as `extends` and `--set` make it (the default), or the file itself.",
 )
-@_profile_options
+@profile_options
 def profile_show(name: str, resolved: bool, mode: str | None, settings: tuple[str, ...]) -> None:
     """Show what `extends` and `--set` make of a profile, or with --as-written its file."""
     import yaml
@@ -237,7 +121,7 @@ def profile_show(name: str, resolved: bool, mode: str | None, settings: tuple[st
 
         click.echo(profile_load.find(name).read_text(encoding="utf-8", errors="replace"), nl=False)
         return
-    data = _load(name, mode, settings).model_dump(mode="json")
+    data = load(name, mode, settings).model_dump(mode="json")
     click.echo(yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=100), nl=False)
 
 
@@ -262,26 +146,6 @@ def profile_validate(names: Sequence[str]) -> None:
 
 profile.add_command(profiles.schema)
 cli.add_command(profiles.published_schema)
-
-
-def _load(name: str, mode: str | None, settings: Sequence[str]) -> Profile:
-    from imgfix import profile_load
-
-    return profile_load.load(name, _settings(mode, settings))
-
-
-def _wish(name: str, mode: str | None, settings: Sequence[str]) -> Profile | Auto:
-    """Load the profile, or for `auto` all of them: a wrong setting is told before anything starts."""
-    from imgfix import profile_load
-    from imgfix.suits import Auto
-
-    if name == profile_load.AUTO:
-        return Auto(profile_load.load_bundled(_settings(mode, settings)))
-    return _load(name, mode, settings)
-
-
-def _settings(mode: str | None, settings: Sequence[str]) -> list[str]:
-    return [*settings, *([f"mode={mode}"] if mode else [])]
 
 
 @contextmanager

@@ -54,7 +54,7 @@ RULES = (
         ("imgfix",),
         ("imgfix.pipeline",),
         "imports run downward",
-        except_for=("imgfix.cli", "imgfix.pipeline", "imgfix.report", "imgfix.batch"),
+        except_for=("imgfix.cli", "imgfix.commands", "imgfix.pipeline", "imgfix.report", "imgfix.batch"),
     ),
     Rule(
         PURE,

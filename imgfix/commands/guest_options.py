@@ -42,12 +42,22 @@ def key_option(command: _T) -> _T:
     )(command)
 
 
+def load(name: str, mode: str | None, settings: Sequence[str]) -> Profile:
+    """Load the profile, with what the options change in it."""
+    from imgfix import profile_load
+
+    return profile_load.load(name, _changes(mode, settings))
+
+
 def wish(name: str, mode: str | None, settings: Sequence[str]) -> Profile | Auto:
     """Load the profile, or for `auto` all of them: a wrong setting is told before anything starts."""
     from imgfix import profile_load
     from imgfix.suits import Auto
 
-    changes = [*settings, *([f"mode={mode}"] if mode else [])]
     if name == profile_load.AUTO:
-        return Auto(profile_load.load_bundled(changes))
-    return profile_load.load(name, changes)
+        return Auto(profile_load.load_bundled(_changes(mode, settings)))
+    return load(name, mode, settings)
+
+
+def _changes(mode: str | None, settings: Sequence[str]) -> list[str]:
+    return [*settings, *([f"mode={mode}"] if mode else [])]
