@@ -33,10 +33,11 @@ _KINDS = {st.S_IFREG: Kind.FILE, st.S_IFDIR: Kind.DIRECTORY, st.S_IFLNK: Kind.LI
 # libguestfs binds /dev, /proc and /sys into the guest, but not /run, and drops stderr on success and stdout on
 # failure. tmpfs on /run and /tmp keeps what generators leave there out of the image. In a PID namespace of its
 # own nothing outlives the command: a daemon that a maintainer script starts would keep the appliance busy and
-# the file systems mounted. In such a namespace a chroot is not seen to be one (running_in_chroot() of systemd), so
+# the file systems mounted. mount itself makes /run/mount, on the disk, before /run is a tmpfs. In such a namespace a chroot is not seen to be one (running_in_chroot() of systemd), so
 # that udevadm trigger, which maintainer scripts run, would reach the appliance's udev but for a read-only /sys.
 # Who wants to hear the output gets it on the console while the command runs; tail looks once a second.
 _INSIDE = """
+[ -e /run/mount ] || stray=/run/mount
 mount -o remount,bind,ro /sys 2>/dev/null
 mount -t tmpfs -o mode=0755 imgfix /run && mount -t tmpfs -o mode=1777 imgfix /tmp || exit 1
 mkdir /run/lock
@@ -51,6 +52,7 @@ if [ -n "$HEARD" ]; then sleep 2; kill "$(cat /run/imgfix.tail)"; fi
 tail -c %d /run/imgfix.out
 printf '\\n%%d' "$code"
 umount /tmp /run 2>/dev/null || :
+[ -z "$stray" ] || rm -rf "$stray"
 """
 _WRAPPER = """
 if unshare --help 2>&1 | grep -q mount-proc; then
