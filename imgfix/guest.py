@@ -33,8 +33,9 @@ _KINDS = {st.S_IFREG: Kind.FILE, st.S_IFDIR: Kind.DIRECTORY, st.S_IFLNK: Kind.LI
 # libguestfs binds /dev, /proc and /sys into the guest, but not /run, and drops stderr on success and stdout on
 # failure. tmpfs on /run and /tmp keeps what generators leave there out of the image. In a PID namespace of its
 # own nothing outlives the command: a daemon that a maintainer script starts would keep the appliance busy and
-# the file systems mounted. mount itself makes /run/mount, on the disk, before /run is a tmpfs. In such a namespace a chroot is not seen to be one (running_in_chroot() of systemd), so
+# the file systems mounted. In such a namespace a chroot is not seen to be one (running_in_chroot() of systemd), so
 # that udevadm trigger, which maintainer scripts run, would reach the appliance's udev but for a read-only /sys.
+# The guest's mount makes /run/mount (libmount), which is on the disk until /run is a tmpfs: it goes again.
 # Who wants to hear the output gets it on the console while the command runs; tail looks once a second.
 _INSIDE = """
 [ -e /run/mount ] || stray=/run/mount
