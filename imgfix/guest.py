@@ -35,8 +35,10 @@ _KINDS = {st.S_IFREG: Kind.FILE, st.S_IFDIR: Kind.DIRECTORY, st.S_IFLNK: Kind.LI
 # own nothing outlives the command: a daemon that a maintainer script starts would keep the appliance busy and
 # the file systems mounted. In such a namespace a chroot is not seen to be one (running_in_chroot() of systemd), so
 # that udevadm trigger, which maintainer scripts run, would reach the appliance's udev but for a read-only /sys.
+# The guest's mount makes /run/mount (libmount), which is on the disk until /run is a tmpfs: it goes again.
 # Who wants to hear the output gets it on the console while the command runs; tail looks once a second.
 _INSIDE = """
+[ -e /run/mount ] || stray=/run/mount
 mount -o remount,bind,ro /sys 2>/dev/null
 mount -t tmpfs -o mode=0755 imgfix /run && mount -t tmpfs -o mode=1777 imgfix /tmp || exit 1
 mkdir /run/lock
@@ -51,6 +53,7 @@ if [ -n "$HEARD" ]; then sleep 2; kill "$(cat /run/imgfix.tail)"; fi
 tail -c %d /run/imgfix.out
 printf '\\n%%d' "$code"
 umount /tmp /run 2>/dev/null || :
+[ -z "$stray" ] || rm -rf "$stray"
 """
 _WRAPPER = """
 if unshare --help 2>&1 | grep -q mount-proc; then

@@ -30,6 +30,7 @@ readonly SYSTEM_NEEDS=(
   "dev|must|has_command mmdebstrap|mmdebstrap|mmdebstrap"
   "dev|must|has_file /usr/share/OVMF/OVMF_CODE*.fd /usr/share/edk2/*/OVMF_CODE*.fd|ovmf|edk2-ovmf"
   "dev|must|has_command sgdisk|gdisk|gdisk"
+  "dev|must|has_command patch|patch|patch"
   "dev|must|has_command mkfs.vfat|dosfstools|dosfstools"
   "dev|must|has_command mkfs.xfs|xfsprogs|xfsprogs"
   "dev|must|has_command mkfs.ext4|e2fsprogs|e2fsprogs"

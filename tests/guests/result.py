@@ -14,10 +14,10 @@ from imgfix.appliance import EMULATED_APPEND, LABEL
 
 
 @contextmanager
-def opened(vhd: Path, folder: Path) -> Iterator[Any]:
-    """Open a throw-away overlay of the VHD, without its footer, and mount the guest; yields the handle."""
+def opened(vhd: Path, folder: Path, footer: int = 512) -> Iterator[Any]:
+    """Open a throw-away overlay of the VHD, without its `footer` bytes, and mount the guest; yields the handle."""
     overlay = folder / "overlay.qcow2"
-    size = vhd.stat().st_size - 512
+    size = vhd.stat().st_size - footer
     backing = ("-b", str(vhd), "-F", "raw")
     subprocess.run(("qemu-img", "create", "-q", "-f", "qcow2", *backing, str(overlay), str(size)), check=True)
     handle = importlib.import_module("guestfs").GuestFS(python_return_dict=True)
