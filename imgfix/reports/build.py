@@ -23,6 +23,7 @@ from imgfix.recording import FileChange, FileState
 from imgfix.reports import azure, model
 from imgfix.reports.diff import diff
 from imgfix.reports.disk import disk
+from imgfix.reports.verdicts import verdicts
 from imgfix.tree import Kind
 from imgfix.wording import told
 
@@ -68,6 +69,11 @@ def build(
         if after
         else (),
         package_changes=tuple(_package_changes(before, after)),
+        requirements=(
+            verdicts(diary.items, before, diary.size, diary.warnings)
+            if diary.published and before is not None and diary.size is not None
+            else ()
+        ),
         steps=tuple(_steps(diary.items, requirements)),
         files=tuple(_file(change) for change in diary.files),
         secrets=tuple(

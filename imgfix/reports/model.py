@@ -168,6 +168,19 @@ class Step(Part):
     advice: tuple[Text, ...]
 
 
+class Verdict(Part):
+    """One requirement of Azure's, and how it came to be met. All of them are, where an apply went well."""
+
+    id: str = Field(description="R1 to R26, or the name of what is in no row of the guide")
+    title: str
+    outcome: Literal["right", "changed", "advice"] = Field(
+        description="right: it was already; changed: apply saw to it; advice: right, with something to know"
+    )
+    right: tuple[Text, ...]
+    changes: tuple[Change, ...]
+    advice: tuple[Text, ...]
+
+
 class FileState(Part):
     """A file before or after; `sha256` is None for what is no file, and for a file that others may not read."""
 
@@ -248,6 +261,7 @@ class Report(Part):
     kernels: tuple[Kernel, ...]
     packages: tuple[Package, ...] = Field(description="all installed packages of the finished guest")
     package_changes: tuple[PackageChange, ...]
+    requirements: tuple[Verdict, ...] = Field(description="empty for a failed apply")
     steps: tuple[Step, ...]
     files: tuple[FileChange, ...]
     secrets: tuple[Text, ...] = Field(

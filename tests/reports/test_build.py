@@ -93,3 +93,14 @@ def test_the_digest_of_a_profile_is_that_of_its_settings() -> None:
     one, other = Profile(name="test"), Profile(name="test", description="other")
     assert profile_digest(one) == profile_digest(Profile(name="test"))
     assert profile_digest(one) != profile_digest(other)
+
+
+def test_every_requirement_has_its_verdict() -> None:
+    verdicts = {verdict.id: verdict for verdict in sample.report(sample.diary()).requirements}
+    assert "R11" not in verdicts, "the host's qemu-img is no matter of the image"
+    assert (verdicts["R7"].outcome, verdicts["R7"].changes[0].what) == ("changed", "/etc/fstab")
+    assert (verdicts["R5"].outcome, verdicts["R5"].right) == ("right", ("there is no LVM",))
+    assert (verdicts["R9"].outcome, len(verdicts["R9"].advice)) == ("changed", 1)
+    assert verdicts["R1"].right[0] == "written as a fixed VHD, its footer checked"
+    assert all(verdict.right or verdict.changes or verdict.advice for verdict in verdicts.values())
+    assert sample.report(sample.failed()).requirements == ()
