@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from imgfix.disk.source import Source, open_source
-from tests.disk.disks import gpt_disk, mbr_disk
+from tests.disk.disks import MIB, gpt_disk, mbr_disk
+from tests.disk.images import raw_disk
 
 
 @pytest.fixture
@@ -29,3 +30,8 @@ def gpt_bytes(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 @pytest.fixture(scope="module")
 def mbr_bytes(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return mbr_disk(tmp_path_factory.mktemp("mbr") / "d.raw").read_bytes()
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    return raw_disk(tmp_path / "disk.raw", 5 * MIB + 512, "islands")
