@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -58,6 +60,13 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|fa
 
 def parse(text: str, source: str) -> Document:
     """Parse `text`, named `source` in errors, which must be a mapping; raises ProfileError with positions."""
+    document = _remembered(text, source)
+    return Document(copy.deepcopy(document.data), dict(document.marks))
+
+
+# `auto` loads every bundled profile, and nearly all extend the same one.
+@functools.lru_cache(maxsize=32)
+def _remembered(text: str, source: str) -> Document:
     try:
         return _parse(_Loader(text), source)
     except RecursionError as error:
