@@ -12,7 +12,7 @@ from rich.text import Text
 
 from imgfix import gitdiff, installer
 from imgfix.change import Advice, Decision, Noop
-from imgfix.console import printable, terminal_progress
+from imgfix.console import printable, readers_may_leave, terminal_progress
 from imgfix.difference import Difference
 from imgfix.interrupt import Interrupts
 from imgfix.plan import Item, Plan
@@ -64,12 +64,13 @@ def run(wish: Wish, *, network: bool, diff: bool) -> None:
     if not network and wish.packages is None:
         installer.refuse_offline(found.plan.installs)
     console = Console()
-    if diff and console.is_terminal:
-        show_patch(console, found)
-    elif diff:
-        write_patch(sys.stdout.buffer, found)
-    else:
-        show(console, found)
+    with readers_may_leave():
+        if diff and console.is_terminal:
+            show_patch(console, found)
+        elif diff:
+            write_patch(sys.stdout.buffer, found)
+        else:
+            show(console, found)
     found.require_possible()
 
 
