@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from imgfix.console import terminal_progress
+from imgfix.console import readers_may_leave, terminal_progress
 from imgfix.errors import GuestError, ImageError, VerifyError
 from imgfix.interrupt import Interrupts
 from imgfix.keys import Key
@@ -51,7 +51,8 @@ def verify(profile: Profile | Auto, disk: Path, keys: Sequence[Key] = ()) -> Rea
 
 def show(readiness: Readiness, *, as_json: bool, verbose: bool) -> None:
     """Print the verdict on stdout."""
-    if as_json:
-        print(readiness.model_dump_json(indent=2))
-    else:
-        view.show(Console(), readiness, verbose=verbose)
+    with readers_may_leave():
+        if as_json:
+            print(readiness.model_dump_json(indent=2))
+        else:
+            view.show(Console(), readiness, verbose=verbose)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -132,3 +134,18 @@ def terminal_progress() -> Iterator[Progress]:
     console = Console(stderr=True)
     with ExitStack() as stack:
         yield stack.enter_context(BarProgress(console)) if console.is_terminal else PlainProgress(console)
+
+
+@contextmanager
+def readers_may_leave() -> Iterator[None]:
+    """Print inside: who reads may have seen enough (`| head`), and what the command has found stays as it is.
+
+    What is still buffered then goes nowhere: https://docs.python.org/3/library/signal.html#note-on-sigpipe
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from imgfix import gitdiff, installer
 from imgfix.change import Advice, Decision, Noop
-from imgfix.console import printable, terminal_progress
+from imgfix.console import printable, readers_may_leave, terminal_progress
 from imgfix.difference import Difference
 from imgfix.interrupt import Interrupts
 from imgfix.plan import Item, Plan
@@ -64,12 +65,13 @@ def run(wish: Wish, *, network: bool, diff: bool) -> None:
     if not network and wish.packages is None:
         installer.refuse_offline(found.plan.installs)
     console = Console()
-    if diff and console.is_terminal:
-        show_patch(console, found)
-    elif diff:
-        write_patch(sys.stdout.buffer, found)
-    else:
-        show(console, found)
+    with readers_may_leave():
+        if diff and console.is_terminal:
+            show_patch(console, found)
+        elif diff:
+            write_patch(sys.stdout.buffer, found)
+        else:
+            show(console, found)
     found.require_possible()
 
 
@@ -95,22 +97,39 @@ def show(console: Console, found: Preview) -> None:
     told = acts(found.plan)
     for title, actions in _LISTS:
         lines = [act for act in told if act.action in actions]
-        if not lines:
-            continue
-        console.print(f"[bold]{title}[/]", highlight=False)
-        for act in lines:
-            line = Text("  ").append(f"{act.action.value:<10}", "cyan").append(f" {_one_line(act.target)}")
-            line.append(f" - {_one_line(act.reason)} ({act.step})", "dim")
-            console.print(line, soft_wrap=True)
-    for text in _remarks(found):
-        console.print(Text("note: ", "yellow").append(_one_line(text), "default"), soft_wrap=True)
+        if lines:
+            console.print(f"[bold]{title}[/]", highlight=False)
+            _print_rows(console, [_row(act) for act in lines])
+    notes = [(Text("note", "yellow"), Text(_one_line(text))) for text in _remarks(found)]
+    if notes:
+        _print_rows(console, notes)
     if not told:
         console.print("nothing is to be changed in the guest")
     console.print("nothing was written: this was a dry run")
 
 
+def _row(act: Act) -> tuple[Text, Text]:
+    what = Text(_one_line(act.target)).append(f" - {_one_line(act.reason)} ({act.step})", "dim")
+    return Text(act.action.value, "cyan"), what
+
+
+def _print_rows(console: Console, rows: Sequence[tuple[Text, Text]]) -> None:
+    """Print a row a line where that is read by a program, and wrapped under its column where by people."""
+    if not console.is_terminal:
+        for verb, what in rows:
+            console.print(Text.assemble("  ", (f"{verb.plain:<10} ", verb.style), what), soft_wrap=True)
+        return
+    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 1))
+    table.add_column("verb", no_wrap=True, min_width=10)
+    table.add_column("what", overflow="fold")
+    for verb, what in rows:
+        table.add_row(Text("  ").append_text(verb), what)
+    console.print(table)
+
+
 def _remarks(found: Preview) -> Iterator[str]:
-    yield from (fault.text for fault in found.faults)
+    # That the source is no VHD goes without saying: the output is one.
+    yield from (fault.text for fault in found.faults if fault.requirement != "R1")
     yield from found.warnings
     yield from (item.decision.text for item in found.plan.advice if isinstance(item.decision, Advice))
     for refusal in found.pending:

@@ -43,10 +43,11 @@ from imgfix.readiness.model import (
     Requirement,
     Status,
 )
-from imgfix.readiness.requirements import SILENT, TITLES, covered_by, requirements_of
+from imgfix.readiness.requirements import AFTER_PACKAGES, SILENT, TITLES, covered_by, requirements_of
 
 #: The step that findings about the image file itself are told of.
 _DISK = "disk"
+_LATER = "decided when the packages are installed"
 
 Placed = tuple[str, Finding]
 
@@ -157,6 +158,10 @@ def _of_plan(preview: Preview) -> Iterator[Placed]:
     by_path = {difference.path: difference for difference in preview.differences}
     for item in preview.plan.items:
         finding = _finding(item.step, item.decision, by_path, preview.facts)
+        if isinstance(item.decision, Advice) and _is_early(preview, item.step):
+            finding = finding.model_copy(
+                update={"status": Status.FIXED, "text": f"{_LATER}; now {finding.text}"}
+            )
         words = f"{finding.action.value if finding.action else ''} {finding.target}: {finding.text}".lstrip()
         for requirement in requirements_of(item.step, words, preview.facts):
             yield requirement, finding
@@ -165,11 +170,16 @@ def _of_plan(preview: Preview) -> Iterator[Placed]:
             yield requirement, finding
 
 
+def _is_early(preview: Preview, step: str) -> bool:
+    """Tell whether `step` looks at what packages bring that are still to be installed."""
+    return bool(preview.plan.installs) and step in AFTER_PACKAGES
+
+
 def _refused(preview: Preview) -> Iterator[tuple[Refusal, Finding]]:
     for refusal in preview.refusals:
         yield refusal, _refusal(refusal, Status.BLOCKER, "")
     for refusal in preview.pending:
-        yield refusal, _refusal(refusal, Status.FIXED, "decided when the packages are installed; now ")
+        yield refusal, _refusal(refusal, Status.FIXED, f"{_LATER}; now ")
 
 
 def _refusal(refusal: Refusal, status: Status, before: str) -> Finding:
@@ -191,6 +201,10 @@ def _unseen(preview: Preview, placed: Mapping[str, list[Finding]]) -> Iterator[P
             if not placed[requirement]:
                 text = f"not looked at, because the step {refusal.step} stopped: {finding.text}"
                 yield requirement, finding.model_copy(update={"text": text})
+    if preview.plan.installs:
+        for step in sorted(AFTER_PACKAGES):
+            later = Finding(status=Status.FIXED, text=_LATER, step=step)
+            yield from ((requirement, later) for requirement in covered_by(step) if not placed[requirement])
 
 
 def _finding(step: str, decision: Decision, by_path: Mapping[str, Difference], facts: Facts) -> Finding:

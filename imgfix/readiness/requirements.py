@@ -98,6 +98,7 @@ _AGENT = r"(?i:waagent|walinuxagent|azure-agent|Azure Linux Agent)"
 
 ROWS: tuple[Row, ...] = (
     Row("packages", r"^install ", ("R17",)),
+    Row("packages", r"packages are missing", ("R17",)),
     Row("packages", _AGENT, ("R13",)),
     Row("packages", r"openssh|ssh server", ("R16",)),
     Row("packages", r"purge|only another platform", ("R9",)),
@@ -142,6 +143,9 @@ def covered_by(step: str) -> tuple[str, ...]:
     return tuple(r for r in TITLES if r in rows | set(DEFAULTS[step]))
 
 
+#: Steps that look at what packages bring: until they are installed, what these advise of is not yet so.
+AFTER_PACKAGES = frozenset({"agent", "cloud_init", "services", "ssh", "waagent"})
+
 _NOTHING = "the profile asks for nothing here"
 
 #: What it means that no decision is about a requirement.
@@ -151,5 +155,9 @@ SILENT: dict[str, str] = dict.fromkeys(TITLES, _NOTHING) | {
     "R7": "no swap partition, volume or file",
     "R10": "no initramfs needs them",
     "R12": "every kernel has hv_vmbus, hv_storvsc and hv_netvsc",
+    "R18": "neither cloud-init nor the agent is there to make any",
+    "R20": "cloud-init is not there, or does not provision",
+    "R21": "cloud-init is not there, or does not provision",
     "R22": "it is not there",
+    "R23": "cloud-init is not there, or does not provision",
 }

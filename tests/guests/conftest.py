@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.guests import result
+from tests.guests.listing import State, listing
 from tests.guests.workshop import USER, Applied, applied, made
 
 
@@ -75,7 +76,14 @@ def debian12_opened(debian12: Applied, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture(scope="session")
-def el9_opened(el9: Applied, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def el9_state(el9: Applied, tmp_path_factory: pytest.TempPathFactory) -> Iterator[State]:
+    """The EL9-like result in an appliance, listed before any test touches it."""
+    folder = tmp_path_factory.mktemp("opened")
+    with result.opened(el9.vhd, folder) as handle:
+        yield State(handle, listing(handle, folder))
+
+
+@pytest.fixture(scope="session")
+def el9_opened(el9_state: State) -> Any:
     """The EL9-like result in an appliance, as a guestfs handle."""
-    with result.opened(el9.vhd, tmp_path_factory.mktemp("opened")) as handle:
-        yield handle
+    return el9_state.handle

@@ -37,6 +37,14 @@ class File:
     target: str
 
 
+@dataclass(frozen=True, slots=True)
+class State:
+    """A guest opened without imgfix, and all of its files as they were when it was opened."""
+
+    handle: Any
+    files: dict[str, File]
+
+
 def listing(handle: Any, folder: Path) -> dict[str, File]:
     """Return every entry of the mounted guest by its path."""
     root = "/sysroot"

@@ -6,16 +6,14 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jsonschema
 import pytest
 
 from imgfix import published
 from tests.guests import result
-from tests.guests.listing import File, compare, listing, planned
+from tests.guests.listing import State, compare, listing, planned
 from tests.guests.workshop import USER, Applied, imgfix, sha256
 
 pytestmark = [pytest.mark.appliance, pytest.mark.xdist_group("el9")]
@@ -24,33 +22,16 @@ pytestmark = [pytest.mark.appliance, pytest.mark.xdist_group("el9")]
 _SETTINGS = ("--set", "initramfs.method=rebuild")
 
 
-@dataclass(frozen=True, slots=True)
-class State:
-    """A guest, opened without imgfix, and all of its files."""
-
-    handle: Any
-    files: dict[str, File]
-
-
-def _state(disk: Path, folder: Path, footer: int) -> Iterator[State]:
-    with result.opened(disk, folder, footer=footer) as handle:
-        yield State(handle, listing(handle, folder))
-
-
 @pytest.fixture(scope="module")
 def before(el9: Applied, tmp_path_factory: pytest.TempPathFactory) -> Iterator[State]:
     """The source."""
-    yield from _state(el9.source, tmp_path_factory.mktemp("before"), 0)
-
-
-@pytest.fixture(scope="module")
-def after(el9: Applied, tmp_path_factory: pytest.TempPathFactory) -> Iterator[State]:
-    """The VHD, as apply has left it."""
-    yield from _state(el9.vhd, tmp_path_factory.mktemp("after"), 512)
+    folder = tmp_path_factory.mktemp("before")
+    with result.opened(el9.source, folder, footer=0) as handle:
+        yield State(handle, listing(handle, folder))
 
 
 def test_what_check_plans_is_what_apply_changes(
-    el9: Applied, before: State, after: State, tmp_path: Path
+    el9: Applied, before: State, el9_state: State, tmp_path: Path
 ) -> None:
     mtime = el9.source.stat().st_mtime_ns
     run = imgfix("check", "rhel", el9.source, "--json", *_SETTINGS, folder=tmp_path, user=USER)
@@ -60,15 +41,15 @@ def test_what_check_plans_is_what_apply_changes(
     jsonschema.Draft202012Validator(json.loads(published.schema("readiness"))).validate(verdict)
     assert (verdict["ready"], verdict["fixable"]) == (False, True)
     assert [v["boots"] for v in verdict["generations"]] == [True, False]
-    assert compare(before.files, after.files, planned(verdict)) == (set(), set())
+    assert compare(before.files, el9_state.files, planned(verdict)) == (set(), set())
     deleted = [f["target"] for r in verdict["requirements"] for f in r["findings"] if f["action"] == "delete"]
     assert deleted == ["/dev/rhel/swap"]
-    assert set(before.handle.lvs()) - set(after.handle.lvs()) == set(deleted)
+    assert set(before.handle.lvs()) - set(el9_state.handle.lvs()) == set(deleted)
     assert (sha256(el9.source), el9.source.stat().st_mtime_ns) == (el9.sha256, mtime)
 
 
 def test_the_diff_of_a_dry_run_makes_the_files_that_apply_makes(
-    el9: Applied, before: State, after: State, tmp_path: Path
+    el9: Applied, before: State, el9_state: State, tmp_path: Path
 ) -> None:
     run = imgfix("apply", "rhel", el9.source, "--dry-run", "--diff", *_SETTINGS, folder=tmp_path, user=USER)
     assert run.status == 0, run.stderr
@@ -88,11 +69,11 @@ def test_the_diff_of_a_dry_run_makes_the_files_that_apply_makes(
     assert done.returncode == 0, done.stdout
     for path, _ in paths:
         local = Path(f"{tree}{path}")
-        if after.handle.is_symlink(path):
-            assert str(local.readlink()) == after.handle.readlink(path), path
+        if el9_state.handle.is_symlink(path):
+            assert str(local.readlink()) == el9_state.handle.readlink(path), path
             continue
-        assert local.read_bytes() == after.handle.read_file(path), path
-        assert local.stat().st_mode & 0o777 == after.handle.statns(path)["st_mode"] & 0o777, path
+        assert local.read_bytes() == el9_state.handle.read_file(path), path
+        assert local.stat().st_mode & 0o777 == el9_state.handle.statns(path)["st_mode"] & 0o777, path
     assert (sha256(el9.source)) == el9.sha256
 
 

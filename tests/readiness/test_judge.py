@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from imgfix import published
+from imgfix.change import Advice, InstallPackages
 from imgfix.difference import differences
 from imgfix.disk.finished import Fault
 from imgfix.disk.formats import Format
@@ -19,7 +20,7 @@ from imgfix.disk.partition import Partition, PartitionTable
 from imgfix.disk.source import Source, Stamp
 from imgfix.errors import GuestError, ImageError
 from imgfix.facts.model import Generations, Verdict
-from imgfix.plan import Refusal, survey
+from imgfix.plan import Item, Plan, Refusal, survey
 from imgfix.preview import Preview, Trouble
 from imgfix.readiness import view
 from imgfix.readiness.judge import judge
@@ -142,6 +143,19 @@ def test_what_waits_for_packages_is_no_blocker(tmp_path: Path) -> None:
     assert told[-1:] == [
         "decided when the packages are installed; now ssh server: the guest has none of the units ssh.service"
     ]
+
+
+def test_while_packages_are_to_be_installed_what_they_bring_is_not_judged(tmp_path: Path) -> None:
+    found = _preview(tmp_path)
+    install = Item("packages", InstallPackages("apt", ("waagent", "cloud-init"), "Azure needs them"))
+    missing = Item("agent", Advice("the Azure Linux Agent is not installed: no VM extension will work"))
+    items = tuple(item for item in found.plan.items if item.step not in ("cloud_init", "agent"))
+    readiness = judge(replace(found, plan=Plan((install, missing, *items))))
+    assert _of(readiness, "R13").status is Status.FIXED
+    assert not [f for f in _of(readiness, "R13").findings if f.status is Status.ADVICE]
+    for requirement in ("R20", "R21", "R23"):
+        assert _of(readiness, requirement).status is Status.FIXED
+        assert _of(readiness, requirement).findings[0].text == "decided when the packages are installed"
 
 
 def test_texts_that_others_may_not_read_are_in_no_report(tmp_path: Path) -> None:

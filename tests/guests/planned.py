@@ -1,0 +1,60 @@
+"""Every test disk: planned set = changed set, and the result is ready. Run by scripts/bench/planned."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.guests import result
+from tests.guests.listing import compare, listing, planned
+from tests.guests.workshop import ROOT, imgfix, sha256
+
+DISKS = ("debian11", "debian13", "ubuntu", "el8", "el9", "suse", "debian12")
+#: Debian's disk comes without agents, and nothing is fetched here.
+SETTINGS = {"debian12": ("--set", "packages.missing=warn")}
+
+
+def prove(disk: str, folder: Path) -> bool:
+    """Check, apply, compare and check again; print what was found and return whether all is well."""
+    source, vhd = folder / f"{disk}.raw", folder / f"{disk}.vhd"
+    subprocess.run((ROOT / "scripts/make-test-disk", disk, source), check=True)
+    digest, settings = sha256(source), SETTINGS.get(disk, ())
+    start = time.monotonic()
+    before = imgfix("check", source, "--json", *settings, folder=folder)
+    took = time.monotonic() - start
+    assert before.status == 6, before.stderr
+    plan = planned(json.loads(before.stdout))
+    done = imgfix("apply", "auto", source, "-o", vhd, *settings, folder=folder)
+    assert done.status == 0, done.stderr
+    after = imgfix("check", vhd, "--json", *settings, folder=folder)
+    with result.opened(source, folder, footer=0) as handle:
+        old = listing(handle, folder)
+    with result.opened(vhd, folder) as handle:
+        new = listing(handle, folder)
+    unplanned, unchanged = compare(old, new, plan)
+    untouched = sha256(source) == digest
+    print(
+        f"{disk}: check {took:.0f} s; {len(plan.edits)} paths and {len(plan.rebuilds)} rebuilds planned; "
+        f"of {len(old)} files changed unplanned: {sorted(unplanned) or 'none'}; planned and not changed: "
+        f"{sorted(unchanged) or 'none'}; afterwards {'ready' if after.status == 0 else 'NOT READY'}; "
+        f"source {'untouched' if untouched else 'CHANGED'}",
+        flush=True,
+    )
+    for path in (source, vhd):
+        path.unlink()
+    return not unplanned and not unchanged and after.status == 0 and untouched
+
+
+def main() -> int:
+    """Prove the disks that are named."""
+    with tempfile.TemporaryDirectory(prefix="imgfix-planned-") as folder:
+        proven = [prove(disk, Path(folder)) for disk in sys.argv[1:] or DISKS]
+    return 0 if all(proven) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
