@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -120,8 +121,11 @@ def require_writable(path: Path) -> None:
     """Raise UsageError before anything starts if the report cannot be written there."""
     if path.suffix not in _SUFFIXES:
         raise UsageError(f"{path}: a report is .json or .html", hint="name it so: --report rehearsal.html")
-    if not path.parent.is_dir():
+    # is_dir of pathlib would raise where the way there is not open to this user.
+    if not os.path.isdir(path.parent):  # noqa: PTH112
         raise UsageError(f"{path}: the folder {path.parent} does not exist", hint="make it, or name another")
+    if not os.access(path.parent, os.W_OK | os.X_OK, effective_ids=True):
+        raise UsageError(f"{path}: no permission to write in {path.parent}", hint="name another folder")
 
 
 def write(path: Path, result: Result) -> None:

@@ -41,9 +41,9 @@ def test_debian12_boots_by_bios_and_keeps_the_drivers_at_the_next_update(debian1
 
 
 @pytest.mark.xdist_group("debian12-uefi")
-def test_debian12_boots_by_uefi_without_boot_entries(debian12: Applied, tmp_path: Path) -> None:
+def test_debian12_boots_by_uefi_without_boot_entries(debian12: Applied, shared: Path) -> None:
     """A whole rehearsal, by an ordinary user, who could not write the VHD if he tried."""
-    folder = tmp_path / "rehearsal"
+    folder = shared / "rehearsal"
     report = folder / "rehearsal.json"
     run = imgfix(
         *("rehearse", debian12.vhd, "--generation", "2", "--agent", "cloud-init", "--report", report),
