@@ -18,11 +18,11 @@ from tests.guests.workshop import USER, Applied, applied, made
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that all workers of this run share; open to the unprivileged user of some applies."""
-    base = tmp_path_factory.getbasetemp()
-    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    own = tmp_path_factory.getbasetemp()
+    base = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
     folder = base / "guests"
     folder.mkdir(exist_ok=True)
-    for path in (folder, base, base.parent):
+    for path in (folder, own, base, base.parent):
         path.chmod(stat.S_IMODE(path.stat().st_mode) | 0o055)  # the last may be /tmp, with --basetemp
     return folder
 
