@@ -189,16 +189,16 @@ def _walk(tree: Tree, folder: str) -> Iterator[str]:
 
     Raises GuestError beyond FOLDER_LIMIT folders.
     """
-    todo, seen = [folder], 0
-    while todo:
+    folders, seen = [folder], 0
+    while folders:
         seen += 1
         if seen > FOLDER_LIMIT:
             raise GuestError(
                 f"{folder}: more than {FOLDER_LIMIT} folders, looked for drivers as modules.dep is missing"
             )
-        here = todo.pop()
+        here = folders.pop()
         for name in tree.listdir(here):
             if module := module_name(name):
                 yield module
             elif not name.startswith("modules.") and name not in ("build", "source", "vmlinuz", "config"):
-                todo.append(f"{here}/{name}")
+                folders.append(f"{here}/{name}")

@@ -94,8 +94,8 @@ class Initramfs:
     ) -> Iterator[Decision]:
         lacks = [_lack(profile, facts, kernel) for kernel in facts.kernels]
         ways = [_way(profile, facts, tree, lack) if lack.why else None for lack in lacks]
-        todo = [(lack, way) for lack, way in zip(lacks, ways, strict=True) if way is not None]
-        _refuse_small_boot(facts, todo, tree, backup=profile.initramfs.backup)
+        changes = [(lack, way) for lack, way in zip(lacks, ways, strict=True) if way is not None]
+        _refuse_small_boot(facts, changes, tree, backup=profile.initramfs.backup)
         for lack, way in zip(lacks, ways, strict=True):
             if way is None:
                 yield Noop(
@@ -285,19 +285,19 @@ def _known_to(tree: Tree, generator: _Generator) -> tuple[str, ...]:
 
 
 def _refuse_small_boot(
-    facts: Facts, todo: list[tuple[_Lack, Addition | str]], tree: Tree, *, backup: bool
+    facts: Facts, changes: list[tuple[_Lack, Addition | str]], tree: Tree, *, backup: bool
 ) -> None:
     """A rebuild needs room for the new image beside the old one; each backup, growth and addition stays."""
     boot = facts.storage.holding("/boot")
-    images = [lack.kernel.initramfs for lack, _ in todo if lack.kernel.initramfs]
+    images = [lack.kernel.initramfs for lack, _ in changes if lack.kernel.initramfs]
     if not images or boot is None or boot.free is None:
         return
     rebuilt = [
-        lack.kernel.initramfs.size for lack, way in todo if isinstance(way, str) and lack.kernel.initramfs
+        lack.kernel.initramfs.size for lack, way in changes if isinstance(way, str) and lack.kernel.initramfs
     ]
     largest = max(rebuilt, default=0)
     needed = largest * _GROWTH + (sum(rebuilt) - largest) * (_GROWTH - 1)
-    needed += sum(len(way.content) for _, way in todo if isinstance(way, Addition))
+    needed += sum(len(way.content) for _, way in changes if isinstance(way, Addition))
     if backup:
         needed += sum(image.size for image in images if not files.exists(tree, f"{image.path}.bak"))
     if boot.free < needed:

@@ -165,17 +165,17 @@ class _Modules:
     def _closure(self, drivers: Sequence[str]) -> list[str]:
         """Return `drivers` and all that they need or want, as far as the kernel has it as modules."""
         found: dict[str, None] = {}
-        todo = list(drivers)
-        while todo:
-            name = todo.pop(0)
+        wanted = list(drivers)
+        while wanted:
+            name = wanted.pop(0)
             if name in found:
                 continue
             if name not in self._lines:
-                todo += [n for n in self._aliases.get(name, ()) if n in self._lines]
+                wanted += [n for n in self._aliases.get(name, ()) if n in self._lines]
                 continue
             found[name] = None
-            todo += [module_name(path) or "" for path in self._lines[name].needs]
-            todo += self._softdeps.get(name, ())
+            wanted += [module_name(path) or "" for path in self._lines[name].needs]
+            wanted += self._softdeps.get(name, ())
         return sorted(found)
 
     def _entry(self, name: str) -> newc.Entry:
