@@ -30,6 +30,15 @@ def boundary(name: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 def free_bytes(folder: Path) -> int:
     """Return the bytes that this user may still write on the file system of `folder`."""
     status = os.statvfs(folder)

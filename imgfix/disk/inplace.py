@@ -14,11 +14,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
-from imgfix.disk import gpt, journal, lock, qemu_img
-from imgfix.disk.fault import boundary, free_bytes, host_errors, no_space
+from imgfix.disk import journal, lock, qemu_img
+from imgfix.disk.fault import boundary, free_bytes, host_errors, no_space, sync_folder
 from imgfix.disk.journal import Journal, journal_path, overlay_path
-from imgfix.disk.relocate import minimum_size, relocate
-from imgfix.disk.size import MIB, round_up_mib
+from imgfix.disk.relocate import padded_size, relocate
+from imgfix.disk.size import MIB
 from imgfix.disk.source import Source, Stamp, reader
 from imgfix.disk.vhd import FOOTER_SIZE
 from imgfix.errors import HostError, ImageError, UsageError
@@ -67,7 +67,7 @@ class InPlace:
                 raise ImageError(
                     f"{disk}: changed while it was in use", hint="shut down the virtual machine that uses it"
                 )
-            size = _padded_size(source, fd)
+            size = padded_size(reader(fd, source.size), source.size, gpt_disk=source.table.scheme == "gpt")
             held.callback(overlay_path(disk).unlink, missing_ok=True)
             boundary("overlay")
             _make_overlay(disk, size)
@@ -142,7 +142,7 @@ def finish(disk: Path, plan: Journal) -> None:
                 disk.rename(output)
                 boundary("renamed")
                 for folder in {disk.parent, output.parent}:
-                    journal.sync_folder(folder)
+                    sync_folder(folder)
         if not _is(output, plan):
             raise ImageError(
                 f"{disk}: the disk that {journal_path(disk).name} belongs to is neither there nor at {output}",
@@ -212,13 +212,6 @@ def _check_names(disk: Path, output: Path, *, force: bool) -> None:
     for place in {disk, disk.parent, folder}:
         if not os.access(place, os.W_OK):
             raise HostError(f"{place}: no permission to write, needed for --in-place")
-
-
-def _padded_size(source: Source, fd: int) -> int:
-    needed = 0
-    if source.table.scheme == "gpt":
-        needed = minimum_size(gpt.read_primary(reader(fd, source.size), source.size))
-    return round_up_mib(max(source.size, needed))
 
 
 def _make_overlay(disk: Path, size: int) -> None:

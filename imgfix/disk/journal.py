@@ -12,7 +12,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from imgfix.disk.fault import host_errors
+from imgfix.disk.fault import host_errors, sync_folder
 from imgfix.disk.vhd import FOOTER_SIZE
 from imgfix.errors import ImageError
 
@@ -79,15 +79,6 @@ def remove(disk: Path) -> None:
         overlay_path(disk).unlink(missing_ok=True)
         journal_path(disk).unlink(missing_ok=True)
         sync_folder(disk.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def refuse_interrupted(disk: Path) -> None:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from imgfix.disk import gpt, mbr
 from imgfix.disk.sector import SECTOR, ReadAt, read_exact
+from imgfix.disk.size import round_up_mib
 from imgfix.errors import ImageError
 
 _MAX_SECTORS = 0xFFFF_FFFF
@@ -28,6 +29,15 @@ def minimum_size(table: gpt.Table) -> int:
     """Return the bytes a disk needs for the partitions of `table` and a backup behind them."""
     last = max((entry.last for entry in table.entries), default=table.header.first_usable - 1)
     return (last + 1 + table.header.entries_sectors + 1) * SECTOR
+
+
+def padded_size(read_at: ReadAt, size: int, *, gpt_disk: bool) -> int:
+    """Return the bytes that a disk of `size` bytes is to have: whole MiB.
+
+    One more where a GPT disk lost its end and its partitions leave no room for a backup.
+    """
+    needed = minimum_size(gpt.read_primary(read_at, size)) if gpt_disk else 0
+    return round_up_mib(max(size, needed))
 
 
 def relocate(read_at: ReadAt, old_size: int, new_size: int) -> tuple[Write, ...]:

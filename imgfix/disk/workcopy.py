@@ -13,13 +13,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
-from imgfix.disk import gpt, lock
-from imgfix.disk.fault import boundary, free_bytes, host_errors, no_space
+from imgfix.disk import lock
+from imgfix.disk.fault import boundary, free_bytes, host_errors, no_space, sync_folder
 from imgfix.disk.in_use import refuse_in_use
 from imgfix.disk.mapped import copy_runs, runs_of
 from imgfix.disk.qemu_convert import convert
-from imgfix.disk.relocate import minimum_size, relocate
-from imgfix.disk.size import MIB, round_up_mib
+from imgfix.disk.relocate import padded_size, relocate
+from imgfix.disk.size import MIB
 from imgfix.disk.source import Source, Stamp, open_regular, reader
 from imgfix.disk.sparse import OpenFile, Progress, copy_data, data_extents, reflink
 from imgfix.errors import HostError, ImageError, UsageError
@@ -99,7 +99,7 @@ class WorkCopy:
         with host_errors("publishing", self.output):
             self.path.rename(self.output)
             boundary("renamed")
-            _sync_folder(self.output.parent)
+            sync_folder(self.output.parent)
         self.close()
         return self.output
 
@@ -176,7 +176,7 @@ def _fill(source: Source, target: OpenFile, progress: Progress, headroom: int) -
             convert(source, source.image, target, progress, headroom=headroom)
         else:
             _copy(source, origin, target, progress, headroom)
-        size = _padded_size(source, target.fd)
+        size = padded_size(reader(target.fd, source.size), source.size, gpt_disk=source.table.scheme == "gpt")
         with host_errors("the work copy", target.path):
             os.ftruncate(target.fd, size)
         _move_gpt(source, target, size)
@@ -184,14 +184,6 @@ def _fill(source: Source, target: OpenFile, progress: Progress, headroom: int) -
         return size, _mode(os.fstat(origin.fd))
     finally:
         os.close(origin.fd)
-
-
-def _padded_size(source: Source, fd: int) -> int:
-    """Whole MiB, and one more where a GPT disk lost its end and its partitions leave no room for a backup."""
-    needed = 0
-    if source.table.scheme == "gpt":
-        needed = minimum_size(gpt.read_primary(reader(fd, source.size), source.size))
-    return round_up_mib(max(source.size, needed))
 
 
 def _copy(source: Source, origin: OpenFile, target: OpenFile, progress: Progress, headroom: int) -> None:
@@ -245,13 +237,5 @@ def _discard(fd: int, partial: Path) -> None:
     try:
         if lock.is_at(fd, partial):
             partial.unlink()
-    finally:
-        os.close(fd)
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
     finally:
         os.close(fd)

@@ -47,7 +47,7 @@ if moment == "publishing":
     os.fsync = stop
 if moment == "renamed":
     import imgfix.disk.workcopy
-    imgfix.disk.workcopy._sync_folder = stop
+    imgfix.disk.workcopy.sync_folder = stop
 with WorkCopy.create(open_source(Path(disk)), Path(out), force=True, progress=progress) as work:
     if moment == "working":
         stop()
