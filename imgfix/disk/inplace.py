@@ -16,10 +16,12 @@ from typing import Literal
 
 from imgfix.disk import journal, lock, qemu_img
 from imgfix.disk.fault import boundary, free_bytes, host_errors, no_space, sync_folder
+from imgfix.disk.in_use import refuse_in_use
 from imgfix.disk.journal import Journal, journal_path, overlay_path
 from imgfix.disk.relocate import padded_size, relocate
 from imgfix.disk.size import MIB
 from imgfix.disk.source import Source, Stamp, reader
+from imgfix.disk.sparse import OpenFile
 from imgfix.disk.vhd import FOOTER_SIZE
 from imgfix.errors import HostError, ImageError, UsageError
 
@@ -63,6 +65,7 @@ class InPlace:
             raise no_space("the changes", disk.parent, needed=HEADROOM)
         with ExitStack() as held:
             fd = held.enter_context(lock.changing(disk))
+            refuse_in_use(OpenFile(fd, disk))
             if Stamp.of(os.fstat(fd)) != source.stamp:
                 raise ImageError(
                     f"{disk}: changed while it was in use", hint="shut down the virtual machine that uses it"
@@ -86,6 +89,8 @@ class InPlace:
                 f"{self._disk}: changed while imgfix worked on it; it was left as it is now",
                 hint="shut down the virtual machine that uses it",
             )
+        with self._disk.open("rb") as stream:
+            refuse_in_use(OpenFile(stream.fileno(), self._disk))
         needed = self.path.stat().st_blocks * 512
         if free_bytes(self._disk.parent) < needed:  # the disk may have holes where there are changes
             raise no_space("merging the changes", self._disk.parent, needed=needed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -30,6 +31,15 @@ from pathlib import Path
 from imgfix.disk.source import open_source
 from tests.disk.test_inplace import in_place
 in_place(open_source(Path(sys.argv[1])), Path(sys.argv[2]))
+"""
+
+#: Holds what QEMU holds of an image that it may write to, until its standard input ends.
+_HOLD = """
+import fcntl, sys
+with open(sys.argv[1], "r+b") as stream:
+    fcntl.lockf(stream, fcntl.LOCK_SH, 1, 101)
+    print("x", end="", flush=True)
+    sys.stdin.read()
 """
 
 #: Boundaries in their order; the disk is decided on at the journal.
@@ -244,6 +254,26 @@ def test_one_imgfix_an_image(disk: Path) -> None:
     ):
         InPlace.create(open_source(disk), out)
     convert(open_source(disk), out)
+
+
+def test_a_disk_that_a_machine_writes_to_is_left_alone(disk: Path) -> None:
+    """Before the work, and when a machine was started in the meantime; by the lock that QEMU holds."""
+    source, out = open_source(disk), disk.with_suffix(".vhd")
+    with disk.open("r+b") as stream:
+        fcntl.lockf(stream, fcntl.LOCK_SH, 1, 101)
+        done = subprocess.run((sys.executable, "-c", CHILD, disk, out), capture_output=True, check=False)
+        assert b"another process has it open for writing" in done.stderr
+    before = sha256(disk)
+    with InPlace.create(source, out) as work:
+        _change(work)
+        argv = (sys.executable, "-c", _HOLD, disk)
+        with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as machine:
+            assert machine.stdout is not None
+            machine.stdout.read(1)
+            with pytest.raises(ImageError, match="open for writing"):
+                work.publish(_footer(source, work.size))
+            machine.communicate()
+    assert (sha256(disk), left_in(disk.parent)) == (before, ["d.raw"])
 
 
 def test_what_cannot_be_done_in_place(disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
