@@ -289,12 +289,12 @@ class _Job:
                 session.make_writable()
                 apply(plan, session.guest, self._progress.say)
                 session.delete_swap(plan.swap_devices)
-            with self._progress.phase("verify"):
+        with self._progress.phase("verify"):
+            if plan.changes:
                 facts = session.facts(profile.drivers)
                 self._diary.saw(facts)
                 self._diary.changed(session.guest)
                 require_settled(build_plan((self._packages, *STEPS), profile, facts, session.guest))
-        with self._progress.phase("verify"):
             session.close_clean()
         return Plan((*first.items, *plan.items))
 

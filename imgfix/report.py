@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
@@ -52,7 +52,9 @@ def plan_table(plan: Plan) -> RenderableType:
         ]
         for index, (verb, what) in enumerate(_rows(changes)):
             table.add_row(step if index == 0 else "", verb, what)
-    return Group(table, *_right(plan), *_advice(plan))
+    _add_right(table, plan)
+    _add_advice(table, plan)
+    return table
 
 
 def _steps(plan: Plan) -> tuple[str, ...]:
@@ -67,24 +69,19 @@ def _table() -> Table:
     return table
 
 
-def _right(plan: Plan) -> Iterator[RenderableType]:
-    """One line: the steps that found nothing to do. The reports have the reason of each."""
+def _add_right(table: Table, plan: Plan) -> None:
+    """One row: the steps that found nothing to do. The reports have the reason of each."""
     busy = {item.step for item in plan.changes}
     names = [name for name in _steps(plan) if name not in busy]
     if names:
-        table = _table()
-        table.add_row("", "[green]right[/]", f"[dim]already: {', '.join(names)}[/]")
-        yield table
+        table.add_row("", "[green]fine[/]", f"[dim]{', '.join(names)}: nothing to do[/]")
 
 
-def _advice(plan: Plan) -> Iterator[RenderableType]:
-    """A line a piece, behind all that changed: there it is read."""
-    if plan.advice:
-        table = _table()
-        for step in dict.fromkeys(item.step for item in plan.advice):
-            for index, item in enumerate(i for i in plan.advice if i.step == step):
-                table.add_row(step if not index else "", "[yellow]note[/]", safe(told(item.decision).why))
-        yield table
+def _add_advice(table: Table, plan: Plan) -> None:
+    """A row a piece, behind all that changed: there it is read."""
+    for step in dict.fromkeys(item.step for item in plan.advice):
+        for index, item in enumerate(i for i in plan.advice if i.step == step):
+            table.add_row(step if not index else "", "[yellow]note[/]", safe(told(item.decision).why))
 
 
 def _rows(changes: Sequence[Decision]) -> list[tuple[str, str]]:
