@@ -71,7 +71,7 @@ class InPlace:
                     f"{disk}: changed while it was in use", hint="shut down the virtual machine that uses it"
                 )
             size = padded_size(reader(fd, source.size), source.size, gpt_disk=source.table.scheme == "gpt")
-            held.callback(overlay_path(disk).unlink, missing_ok=True)
+            held.callback(_drop_overlay, disk)
             boundary("overlay")
             _make_overlay(disk, size)
             _move_ends(source, fd, size)
@@ -98,7 +98,6 @@ class InPlace:
         boundary("before-journal")
         name = os.path.relpath(self.output, self._disk.parent)
         plan = Journal(inode=self._stamp.inode, output=name, size=self.size, footer=footer.hex())
-        self._held.pop_all()  # from here on the overlay must survive whatever happens
         journal.write(self._disk, plan)
         boundary("journal")
         finish(self._disk, plan)
@@ -154,13 +153,19 @@ def finish(disk: Path, plan: Journal) -> None:
                 hint="put it back under one of the two names and try again",
             )
         boundary("published")
-    except (HostError, KeyboardInterrupt) as error:
-        why = error.message if isinstance(error, HostError) else "interrupted"
+    except (HostError, OSError, KeyboardInterrupt) as error:
+        why = error.message if isinstance(error, HostError) else str(error) or "interrupted"
         raise HostError(
             f"{disk}: the changes are complete and verified, but not all of them are written into the disk yet: {why}",
             hint=f"nothing is lost; when the cause is mended: imgfix recover {disk}",
         ) from error
     journal.remove(disk)
+
+
+def _drop_overlay(disk: Path) -> None:
+    """Remove the overlay, unless a journal says that it is still needed."""
+    if not os.path.lexists(journal_path(disk)):
+        overlay_path(disk).unlink(missing_ok=True)
 
 
 def _output(disk: Path, plan: Journal) -> Path:

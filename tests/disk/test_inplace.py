@@ -188,19 +188,23 @@ def test_moved_together_they_are_completed_elsewhere(tmp_path: Path, disk: Path)
     assert (tmp_path / "elsewhere" / "d.vhd").read_bytes() == wanted
 
 
+def _tool(disk: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Put a qemu-img in front of the real one that runs `script` first."""
+    folder = disk.parent.with_name("bin")
+    folder.mkdir()
+    tool = folder / "qemu-img"
+    real = run("sh", "-c", "command -v qemu-img").strip()
+    tool.write_text(f'#!/bin/sh\n{script}\nexec {real} "$@"\n')
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    return tool
+
+
 def test_a_merge_that_fails_keeps_all_that_is_needed(
     tmp_path: Path, disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = by_copy(open_source(disk), tmp_path / "copy.vhd").read_bytes()
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    broken = folder / "qemu-img"
-    real = run("sh", "-c", "command -v qemu-img").strip()
-    broken.write_text(
-        f'#!/bin/sh\n[ "$1" = commit ] && {{ echo "No space left on device" >&2; exit 1; }}\nexec {real} "$@"\n'
-    )
-    broken.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    broken = _tool(disk, '[ "$1" = commit ] && { echo "No space left on device" >&2; exit 1; }', monkeypatch)
     with pytest.raises(
         HostError, match=r"complete and verified, but not all of them.*No space left"
     ) as caught:
@@ -209,6 +213,31 @@ def test_a_merge_that_fails_keeps_all_that_is_needed(
     broken.unlink()
     recover(disk)
     assert disk.with_suffix(".vhd").read_bytes() == wanted
+
+
+def test_the_lock_is_held_until_all_is_merged(disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = disk.parent.with_name("seen")
+    _tool(
+        disk,
+        f'[ "$1" = commit ] && {{ flock -n {disk} true && echo free || echo held; }} >{seen}',
+        monkeypatch,
+    )
+    in_place(open_source(disk), disk.with_suffix(".vhd"))
+    assert seen.read_text() == "held\n"
+
+
+def test_a_journal_that_cannot_be_written_leaves_the_disk_alone(
+    disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = sha256(disk)
+    monkeypatch.setattr(journal, "write", _interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        in_place(open_source(disk), disk.with_suffix(".vhd"))
+    assert (sha256(disk), left_in(disk.parent)) == (before, ["d.raw"])
+
+
+def _interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_without_its_overlay_nothing_is_done(disk: Path) -> None:
