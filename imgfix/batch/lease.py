@@ -101,7 +101,8 @@ def _take(fd: int, path: Path, fresh: bool, ttl: float) -> Lease | Holder | None
     boot = _boot_id()
     old = _read(fd)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Who finds a file that was just made, and still is empty, has the lock for as long as he looks.
+        fcntl.flock(fd, fcntl.LOCK_EX if fresh else fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return old or Holder(host="an unknown host", pid=0, boot="", token="")
     if not is_at(fd, path):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -62,6 +64,23 @@ def test_one_of_many_gets_it_and_a_killed_holder_lets_go(tmp_path: Path) -> None
     for process in processes:
         process.kill()
         process.communicate()
+
+
+def test_who_looks_at_a_lease_before_it_is_written_takes_it_from_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "l"
+    real = lease._open
+
+    def looked_at(path: Path) -> tuple[int, bool]:
+        fd, fresh = real(path)
+        looker = os.open(path, os.O_RDWR)
+        fcntl.flock(looker, fcntl.LOCK_EX)
+        threading.Timer(0.1, os.close, (looker,)).start()
+        return fd, fresh
+
+    monkeypatch.setattr(lease, "_open", looked_at)
+    taken(path).release()
 
 
 def test_a_lease_of_another_machine_counts_until_it_is_old(
