@@ -28,10 +28,10 @@ def _reader(data: bytes) -> ReadAt:
     return lambda offset, length: data[offset : offset + length]
 
 
-@pytest.fixture
-def gpt(tmp_path: Path) -> bytes:
-    """A disk that sgdisk has partitioned."""
-    path = tmp_path / "disk"
+@pytest.fixture(scope="module")
+def gpt(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A disk that sgdisk has partitioned; it sleeps for a second whenever it writes."""
+    path = tmp_path_factory.mktemp("gpt") / "disk"
     with path.open("wb") as stream:
         stream.truncate(SIZE)
     subprocess.run(("sgdisk", "-n", "1:2048:8191", "-n", "2:8192:0", path), check=True, capture_output=True)
