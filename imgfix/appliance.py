@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import os
 import re
-import shutil
 import signal
 import tempfile
 import threading
@@ -23,6 +22,7 @@ from imgfix import accel, qmp
 from imgfix.accel import Accelerator, Verdict
 from imgfix.errors import HostError, ImageError
 from imgfix.interrupt import Interrupts
+from imgfix.launchdir import LaunchDir
 
 #: MiB of memory for the appliance: mkinitramfs and dracut with zstd need more than libguestfs' default.
 MEMORY_MIB = 2048
@@ -84,14 +84,14 @@ class LaunchProbe:
 class Appliance:
     """One launched appliance; a context manager that always ends its QEMU and removes its files."""
 
-    def __init__(self, handle: Any, folder: Path, interrupts: Interrupts, verdict: Verdict) -> None:
+    def __init__(self, handle: Any, folder: LaunchDir, interrupts: Interrupts, verdict: Verdict) -> None:
         self._handle = handle
-        self._folder = folder
+        self._folder = folder.path
         self._interrupts = interrupts
         self.verdict = verdict
         self._disk = ""
         self._stack = ExitStack()
-        self._stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        self._stack.callback(folder.remove)
         self._stack.callback(handle.close)
         self._stack.enter_context(interrupts.ending(self.kill))
 
@@ -234,8 +234,8 @@ class _Drive:
 
 def _launch_once(drive: _Drive | None, network: bool, interrupts: Interrupts, verdict: Verdict) -> Appliance:
     handle = _handle()  # its import takes a while, and a signal then would leave the folder behind
-    folder = Path(tempfile.mkdtemp(prefix="imgfix-"))
-    appliance = Appliance(handle, folder, interrupts, verdict)
+    own = LaunchDir()
+    appliance, folder = Appliance(handle, own, interrupts, verdict), own.path
     launched = threading.Event()
     timeout = LAUNCH_TIMEOUT[verdict.accelerator]
     watchdog = threading.Thread(target=_watch, args=(folder, timeout, launched), daemon=True)
@@ -252,6 +252,7 @@ def _launch_once(drive: _Drive | None, network: bool, interrupts: Interrupts, ve
             )
         watchdog.start()
         handle.launch()
+        own.note_sockets(_command_line(_pid(folder) or 0))
     except BaseException as error:
         appliance.__exit__(type(error), error, None)
         if interrupts.seen:
@@ -299,6 +300,7 @@ def _handle() -> Any:
 
 
 def _configure(handle: Any, folder: Path, verdict: Verdict, network: bool) -> None:
+    handle.set_tmpdir(str(folder))
     handle.set_backend("direct")  # containers have no libvirtd
     emulated = verdict.accelerator is Accelerator.TCG
     handle.set_backend_settings(["force_tcg"] if emulated else [])
@@ -309,6 +311,9 @@ def _configure(handle: Any, folder: Path, verdict: Verdict, network: bool) -> No
     handle.set_smp(1 if emulated else min(2, os.cpu_count() or 1))
     handle.set_pgroup(True)  # a Ctrl-C in the terminal reaches us, and we end QEMU in good order
     handle.set_network(network)
+    # QEMU's own default is to stop the machine until somebody makes room, and nobody here would know
+    # (https://www.qemu.org/docs/master/system/invocation.html, werror).
+    handle.config("-global", "scsi-hd.werror=report")
     handle.config("-pidfile", str(folder / "pid"))
     if network:
         handle.config("-qmp", f"unix:{folder / 'qmp'},server=on,wait=off")

@@ -18,6 +18,7 @@ from imgfix.change import (
     SetAttributes,
     WriteFile,
 )
+from imgfix.disk.fault import boundary
 from imgfix.errors import ApplyError, CommandError, FailedCommand
 from imgfix.guest import CommandResult, Guest
 from imgfix.plan import Plan
@@ -35,11 +36,12 @@ def apply(plan: Plan, guest: Guest, say: Callable[[str], None]) -> None:
 
     Raises ApplyError; then nothing is published.
     """
-    for edit in plan.edits:
+    for number, edit in enumerate(plan.edits):
         if isinstance(edit, AppendFile):
             why = edit.reason.removeprefix(edit.path).lstrip(": ")
             say(f"appending {len(edit.content)} bytes to initramfs {edit.path}: {why}")
         _edit(edit, guest)
+        boundary(f"edit-{number}")
     for command in plan.commands:
         say(f"running in the guest: {command.name}")
         _run(command, guest)

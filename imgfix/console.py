@@ -32,6 +32,7 @@ _WORDS = {
     "packages": "installing packages",
     "inspect": "reading the guest",
     "plan": "planning",
+    "grow": "growing the root",
     "apply": "changing the guest",
     "verify": "verifying",
     "emit": "writing the VHD",

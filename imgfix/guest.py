@@ -6,12 +6,13 @@ import posixpath
 import stat as st
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from imgfix.appliance import Appliance, GuestfsError
+from imgfix.disk.size import describe
 from imgfix.errors import ApplyError, GuestError
 from imgfix.guestfish import ENVIRONMENT
 from imgfix.tree import Entry, Kind
@@ -178,6 +179,14 @@ class Guest:
             figures = self._appliance.call("statvfs", path)
         return int(figures["bavail"]) * int(figures["bsize"])
 
+    def _free(self, path: str) -> str:
+        """Return the free space where `path` is to be, as the end of a message; "" where that cannot be told."""
+        while path != "/":
+            path = posixpath.dirname(path)
+            with suppress(GuestError):
+                return f"; {describe(self.free_bytes(path))} free there"
+        return ""
+
     # -- SELinux labels
 
     def is_labelled(self, path: str) -> bool:
@@ -209,7 +218,7 @@ class Guest:
 
     def write(self, path: str, content: bytes, mode: int) -> None:
         """Make `path` hold `content`; an existing file keeps mode, owner and xattrs, a new one gets `mode`."""
-        with self.changing(f"{path} cannot be written ({len(content)} bytes)"):
+        with self.changing(f"{path} cannot be written ({len(content)} bytes)", path):
             # In place, not by a rename: that keeps hard links and security.selinux too. A write that fails
             # half-way fails the image, and the work copy goes with it.
             fresh = self.lstat(path) is None
@@ -232,13 +241,13 @@ class Guest:
 
     def copy(self, source: str, path: str) -> None:
         """Copy a file inside the guest, with mode, owner and xattrs."""
-        with self.changing(f"{source} cannot be copied to {path}"):
+        with self.changing(f"{source} cannot be copied to {path}", path):
             self._appliance.call("mkdir_p", posixpath.dirname(path))
             self._appliance.call("cp_a", source, path)
 
     def append(self, path: str, content: bytes) -> None:
         """Put `content` behind what the file at `path` holds; mode, owner, xattrs and other hard links stay."""
-        with self.changing(f"{path} cannot be appended to ({len(content)} bytes)"):
+        with self.changing(f"{path} cannot be appended to ({len(content)} bytes)", path):
             whole = path
             if self._appliance.call("lstatns", path)["st_nlink"] > 1:
                 # update-initramfs keeps its own backups as hard links; they are to stay what they were.
@@ -328,12 +337,17 @@ class Guest:
             raise GuestError(f"{what}: {error}") from error
 
     @contextmanager
-    def changing(self, what: str) -> Iterator[None]:
-        """Like `translated`, for changes: an ApplyError, and cached facts are dropped."""
+    def changing(self, what: str, path: str = "") -> Iterator[None]:
+        """Like `translated`, for changes: an ApplyError, and cached facts are dropped.
+
+        Where there is no space, the error says how much is free in the file system that holds `path`.
+        """
         try:
             yield
         except GuestfsError as error:
-            raise ApplyError(f"{what}: {error}", hint=_hint(str(error))) from error
+            hint = _hint(str(error))
+            free = self._free(path) if hint and path else ""
+            raise ApplyError(f"{what}: {error}{free}", hint=hint) from error
         finally:
             self.forget()
 

@@ -9,14 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imgfix import installer, package_folder
+from imgfix.appliance import GuestfsError
 from imgfix.apply import apply
 from imgfix.diary import Diary, Reproduction
 from imgfix.disk.digest import Digest
+from imgfix.disk.fault import HEADROOM, require_space
 from imgfix.disk.finished import require_finished_file
 from imgfix.disk.identity import footer_identity
 from imgfix.disk.inplace import InPlace
 from imgfix.disk.keep import keep
 from imgfix.disk.partition import PartitionTable, read_partitions
+from imgfix.disk.size import require_larger
 from imgfix.disk.source import Source, announce, open_source, reader
 from imgfix.disk.vhd import fixed_footer
 from imgfix.disk.workcopy import WorkCopy
@@ -49,7 +52,8 @@ class Request:
 
     `image_format` is one of formats.NAMES where the bytes of DISK do not tell; `packages` a folder of .deb or
     .rpm files: where it is given, no repository is asked. With `in_place` the disk itself becomes the output.
-    `keep_failed` keeps the work copy of an apply that fails, beside the output.
+    `keep_failed` keeps the work copy of an apply that fails, beside the output. `size` is what the disk is to have, in
+    bytes, whole MiB; `grow_root` lets the root take the space behind it.
     """
 
     profile: Profile | Auto
@@ -63,6 +67,8 @@ class Request:
     in_place: bool = False
     keep_failed: bool = False
     rehearse: bool = False
+    size: int | None = None
+    grow_root: bool = False
 
     @property
     def target(self) -> Path:
@@ -106,7 +112,9 @@ def run(request: Request, progress: Progress, interrupts: Interrupts, diary: Dia
     folder = package_folder.read(request.packages) if request.packages is not None else None
     source = diary.source = open_source(request.disk, request.image_format)
     announce(source, progress.say)
-    warnings = diary.warnings = size_warnings(source, request.profile)
+    if request.size is not None:
+        require_larger(str(request.disk), source.size, request.size)
+    warnings = diary.warnings = size_warnings(source, request.profile, request.size or 0)
     with ExitStack() as stack:
         digest = stack.enter_context(Digest(source.path)) if diary.detailed else None
         with progress.phase("copy"):
@@ -138,9 +146,10 @@ def run(request: Request, progress: Progress, interrupts: Interrupts, diary: Dia
 
 
 def _work(source: Source, request: Request, progress: Progress) -> WorkCopy | InPlace:
+    least = request.size or 0
     if request.in_place:
-        return InPlace.create(source, request.target, force=request.force)
-    return WorkCopy.create(source, request.target, force=request.force, progress=progress.copied)
+        return InPlace.create(source, request.target, force=request.force, least=least)
+    return WorkCopy.create(source, request.target, force=request.force, progress=progress.copied, least=least)
 
 
 @contextmanager
@@ -204,6 +213,7 @@ class _Job:
     def _change_packages(self, session: Session, profile: Profile, first: Plan) -> Facts:
         """Remove and install packages, and return the facts as they are then."""
         self._diary.items = first.items
+        self._grow(session, last=False)  # packages may need the space
         with self._progress.phase("packages"):
             session.make_writable()
             for removal in first.removals:
@@ -254,7 +264,9 @@ class _Job:
                 session.guest.heard = self._progress.output
             try:
                 yield session
-            except ImgfixError as error:
+            except (ImgfixError, GuestfsError) as error:
+                # What the appliance could not write shows as anything in the guest, from EIO to a damaged journal.
+                require_space("the guest's changes", self._work.path.parent, needed=HEADROOM)
                 if isinstance(error, CommandError):
                     self._diary.reproduction = Reproduction(
                         error.command, session.places, session.opened, network
@@ -284,11 +296,14 @@ class _Job:
             plan = build_plan(STEPS, profile, facts, session.guest, before=first.items)
             self._diary.items = first.items
             self._diary.planned(plan, session.guest)
+        self._grow(session, last=not plan.swap_devices)
         if plan.changes:
             with self._progress.phase("apply"):
                 session.make_writable()
                 apply(plan, session.guest, self._progress.say)
                 session.delete_swap(plan.swap_devices)
+                if plan.swap_devices:
+                    self._grow(session, last=True)
         with self._progress.phase("verify"):
             if plan.changes:
                 facts = session.facts(profile.drivers)
@@ -297,6 +312,11 @@ class _Job:
                 require_settled(build_plan((self._packages, *STEPS), profile, facts, session.guest))
             session.close_clean()
         return Plan((*first.items, *plan.items))
+
+    def _grow(self, session: Session, *, last: bool) -> None:
+        if self._request.grow_root:
+            with self._progress.phase("grow"):
+                session.grow_root(last=last)
 
     def _refuse_offline(self, plan: Plan) -> None:
         if self._request.network:

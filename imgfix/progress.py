@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from imgfix.disk.fault import boundary
+
 
 @dataclass(frozen=True, slots=True)
 class Span:
@@ -32,6 +34,7 @@ class Progress:
     def phase(self, name: str) -> Iterator[None]:
         """Run one phase of the work; its seconds are added up under `name`."""
         self.begin(name)
+        boundary(f"begin-{name}")
         start = time.monotonic()
         try:
             yield
@@ -43,6 +46,7 @@ class Progress:
             self.seconds[name] = self.seconds.get(name, 0.0) + seconds
             self.spans.append(Span(name, start - self._origin, seconds))
             self.end(name)
+        boundary(f"end-{name}")
 
     def begin(self, name: str) -> None:
         """A phase begins."""

@@ -13,6 +13,7 @@ from imgfix.accel import Accelerator
 from imgfix.appliance import DISK, Appliance, GuestfsError, ImageFormat
 from imgfix.change import RemoveSwapDevice
 from imgfix.disk.partition import PartitionTable
+from imgfix.disk.size import describe
 from imgfix.errors import ApplyError, ImageError, ImgfixError
 from imgfix.facts.initramfs import read_initramfs
 from imgfix.facts.model import Facts, Filesystem, InitramfsFacts
@@ -22,7 +23,7 @@ from imgfix.guestfish import Place
 from imgfix.interrupt import Interrupts
 from imgfix.keys import Key
 from imgfix.mounting import mount_guest
-from imgfix.volumes import fsck
+from imgfix.volumes import fsck, grow, ioerrors, trim
 
 #: More partitions than this an MBR holds only as logical ones.
 _MBR_PRIMARIES = 4
@@ -32,9 +33,15 @@ class Session:
     """One launch: `guest` and `storage`, mounted read-only. A context manager."""
 
     def __init__(
-        self, appliance: Appliance, table: PartitionTable, keys: Sequence[Key], say: Callable[[str], None]
+        self,
+        appliance: Appliance,
+        disk: Path,
+        table: PartitionTable,
+        keys: Sequence[Key],
+        say: Callable[[str], None],
     ) -> None:
         self._appliance = appliance
+        self._folder = disk.parent
         self._say = say
         self.guest = Guest(appliance)
         self._writable = False
@@ -119,6 +126,23 @@ class Session:
         self.storage = replace(self.storage, filesystems=left, logical_volumes=volumes)
         self.guest.forget()
 
+    def grow_root(self, *, last: bool) -> None:
+        """Grow the root over the free space behind it; where there is none, nothing is touched. See grow.plan."""
+        with _needed("the root cannot be grown", ApplyError):
+            growth = grow.plan(self._appliance, self.storage, last=last)
+            if growth is None:
+                return
+            self.make_writable()
+            self._appliance.call("umount_all")
+            root = grow.carry_out(self._appliance, growth)
+            for mount in self._mounts:
+                mount.writable(self._appliance)
+            grow.carry_out_mounted(self._appliance, growth)
+        others = tuple(f for f in self.storage.filesystems if f.device != root.device)
+        filesystems = tuple(sorted((*others, root), key=lambda f: f.device))
+        self.storage = replace(self.storage, filesystems=filesystems)
+        self._say(f"grew the root, {root.device}, from {describe(growth.root.size)} to {describe(root.size)}")
+
     def _erase(self, device: str) -> None:
         """Make `device` read as zeros: by discarding, which also frees its blocks in the image, else by writing."""
         try:
@@ -138,13 +162,16 @@ class Session:
         self._appliance.cut_network()
 
     def close_clean(self, *, all_checked: bool = False) -> None:
-        """Unmount, check every file system of the guest that was written to, and shut down.
+        """Trim and unmount, check every file system of the guest that was written to, and shut down.
 
         `all_checked` checks those too that were only read. Raises VerifyError for a file system that is not clean
         after it was written to, ImageError for one that never was, with the checker's own output.
         """
         with _needed("the guest's file systems cannot be unmounted", ApplyError):
+            if self._writable:
+                trim.trim(self._appliance, self._mounts, self._say)
             self._appliance.call("umount_all")
+            ioerrors.require_none(self._appliance, self._folder)
             for filesystem in self._mounted():
                 if self._writable:
                     fsck.require_clean(self._appliance, filesystem)
@@ -188,9 +215,11 @@ def opened(
             say=say,
         ) as appliance,
         _needed("the disk cannot be inspected"),
-        Session(appliance, table, keys, say) as session,
     ):
-        yield session
+        with ioerrors.explaining(appliance, disk.parent):
+            starting = Session(appliance, disk, table, keys, say)
+        with starting as session, ioerrors.explaining(appliance, disk.parent):
+            yield session
 
 
 @contextmanager

@@ -101,15 +101,19 @@ def _ranges(profile: Profile) -> list[list[tuple[str, str]]]:
     return [_constraints(part, profile.name) for part in text.split("|")]
 
 
-def size_warnings(source: Source, profile: Profile | Auto) -> tuple[str, ...]:
+def size_warnings(source: Source, profile: Profile | Auto, wanted: int = 0) -> tuple[str, ...]:
     """Compare the size with the profile's limits, by the partition table alone: before a byte is copied.
+
+    `wanted` are the bytes that the disk is to have, where that is more.
 
     Raises ImageError for a disk that Azure refuses.
     """
     own = profile.disk
     limits = Limits(own.warn_gib * GIB, own.gen1_max_gib * GIB, own.gen2_max_gib * GIB, own.min_mib * MIB)
     gen2 = any(partition.is_esp for partition in source.table.partitions)
-    return check_size(source.size, gen1=source.table.bios.possible or not gen2, gen2=gen2, limits=limits)
+    return check_size(
+        max(source.size, wanted), gen1=source.table.bios.possible or not gen2, gen2=gen2, limits=limits
+    )
 
 
 def require_usable(storage: Storage) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from imgfix.commands import dry_run, profiles
+from imgfix.commands import sizing as sizings
 from imgfix.commands import telling as tellings
 from imgfix.commands.guest_options import key_option, profile_options, wish
 from imgfix.commands.options import format_option
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 @key_option
 @profile_options
 @dry_run.options
+@sizings.options
 @tellings.options
 def apply(
     profile: str,
@@ -61,6 +63,7 @@ def apply(
     key_files: tuple[str, ...],
     mode: str | None,
     settings: tuple[str, ...],
+    sizing: sizings.Sizing,
     telling: tellings.Telling,
 ) -> None:
     """Prepare DISK as PROFILE says and write a fixed VHD; DISK itself is never changed, unless --in-place says so.
@@ -90,6 +93,8 @@ def apply(
         in_place,
         telling.keep_failed,
         rehearsed,
+        sizing.size,
+        sizing.grow_root,
     )
     if not (in_place and recovered(disk)):
         _run(request, telling)

@@ -24,6 +24,10 @@ def options(command: _T) -> _T:
             raise click.UsageError("--diff shows what --dry-run finds: give both")
         if not dry_run:
             return command(**others)
+        if others.pop("size", None) or others.pop("grow_root", False):
+            raise click.UsageError(
+                "--dry-run shows what changes in the guest, and nothing of --size and --grow-root"
+            )
         _run(diff=diff, **others)  # type: ignore[arg-type]  # click gives what the options say
         return None
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from imgfix.disk.size import describe
+from imgfix.disk.size import MIB, describe
 from imgfix.errors import HostError
 
 _HINTS = {
@@ -20,14 +20,30 @@ _HINTS = {
     errno.ENAMETOOLONG: "choose a shorter name",
 }
 
+#: Bytes of room for what is changed in the guest and for the footer, beyond the data that is copied.
+HEADROOM = 64 * MIB
+
+#: Bytes below which a file system is full: writers find no room for their next piece while some blocks are left.
+_FULL = 4 * MIB
+
 #: Names the boundary at which this process is to die, as if somebody had killed it: how crash safety is tested.
 KILL_AT = "IMGFIX_KILL_AT"
 
+#: The same, but this process only stops (SIGSTOP), so that a test can kill another one, such as QEMU, and wake it.
+STOP_AT = "IMGFIX_STOP_AT"
+
+#: A file that gets the name of each boundary that is passed.
+TRACE = "IMGFIX_TRACE_BOUNDARIES"
+
 
 def boundary(name: str) -> None:
-    """Mark a point between two steps at which a crash leaves another state behind; see KILL_AT."""
-    if os.environ.get(KILL_AT) == name:
-        os.kill(os.getpid(), signal.SIGKILL)
+    """Mark a point between two steps at which a crash leaves another state behind; see KILL_AT and STOP_AT."""
+    if trace := os.environ.get(TRACE):
+        with Path(trace).open("a", encoding="utf-8") as stream:
+            stream.write(f"{name}\n")
+    for variable, number in ((KILL_AT, signal.SIGKILL), (STOP_AT, signal.SIGSTOP)):
+        if os.environ.get(variable) == name:
+            os.kill(os.getpid(), number)
 
 
 def sync_folder(folder: Path) -> None:
@@ -58,6 +74,12 @@ def no_space(doing: str, folder: Path, *, needed: int) -> HostError:
         f"no space for {doing} in {folder}: {describe(free_bytes(folder))} free, {describe(needed)} needed",
         hint="free some space, or name an output on another file system with -o",
     )
+
+
+def require_space(doing: str, folder: Path, *, needed: int) -> None:
+    """Raise the HostError of no_space where the file system of `folder` is as good as full."""
+    if free_bytes(folder) < _FULL:
+        raise no_space(doing, folder, needed=needed)
 
 
 @contextmanager

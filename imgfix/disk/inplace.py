@@ -15,18 +15,14 @@ from types import TracebackType
 from typing import Literal
 
 from imgfix.disk import journal, lock, qemu_img
-from imgfix.disk.fault import boundary, free_bytes, host_errors, no_space, sync_folder
+from imgfix.disk.fault import HEADROOM, boundary, free_bytes, host_errors, no_space, sync_folder
 from imgfix.disk.in_use import refuse_in_use
 from imgfix.disk.journal import Journal, journal_path, overlay_path
 from imgfix.disk.relocate import padded_size, relocate
-from imgfix.disk.size import MIB
 from imgfix.disk.source import Source, Stamp, reader
 from imgfix.disk.sparse import OpenFile
 from imgfix.disk.vhd import FOOTER_SIZE
 from imgfix.errors import HostError, ImageError, UsageError
-
-#: Room for the changes beside the disk.
-HEADROOM = 64 * MIB
 
 
 class InPlace:
@@ -46,8 +42,10 @@ class InPlace:
         self._stamp = Stamp.of(disk.stat())
 
     @classmethod
-    def create(cls, source: Source, output: Path, *, force: bool = False) -> InPlace:
+    def create(cls, source: Source, output: Path, *, force: bool = False, least: int = 0) -> InPlace:
         """Lock the disk and put an empty overlay over it, padded to whole MiB, the GPT's backup at the new end.
+
+        `least` is the bytes that it is to have at least.
 
         Raises UsageError for an output that exists (unless `force`) or lies on another file system and for a disk
         with a second name, HostError for lack of space or permission and while another imgfix uses the disk,
@@ -70,7 +68,8 @@ class InPlace:
                 raise ImageError(
                     f"{disk}: changed while it was in use", hint="shut down the virtual machine that uses it"
                 )
-            size = padded_size(reader(fd, source.size), source.size, gpt_disk=source.table.scheme == "gpt")
+            is_gpt = source.table.scheme == "gpt"
+            size = padded_size(reader(fd, source.size), source.size, gpt_disk=is_gpt, least=least)
             held.callback(_drop_overlay, disk)
             boundary("overlay")
             _make_overlay(disk, size)

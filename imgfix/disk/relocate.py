@@ -31,13 +31,13 @@ def minimum_size(table: gpt.Table) -> int:
     return (last + 1 + table.header.entries_sectors + 1) * SECTOR
 
 
-def padded_size(read_at: ReadAt, size: int, *, gpt_disk: bool) -> int:
-    """Return the bytes that a disk of `size` bytes is to have: whole MiB.
+def padded_size(read_at: ReadAt, size: int, *, gpt_disk: bool, least: int = 0) -> int:
+    """Return the bytes that a disk of `size` bytes is to have: whole MiB, and no less than `least`.
 
     One more where a GPT disk lost its end and its partitions leave no room for a backup.
     """
     needed = minimum_size(gpt.read_primary(read_at, size)) if gpt_disk else 0
-    return round_up_mib(max(size, needed))
+    return round_up_mib(max(size, needed, least))
 
 
 def relocate(read_at: ReadAt, old_size: int, new_size: int) -> tuple[Write, ...]:

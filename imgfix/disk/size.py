@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
-from imgfix.errors import ImageError
+from imgfix.errors import ImageError, UsageError
 
 MIB = 1 << 20
 GIB = 1 << 30
 TIB = 1 << 40
+_SIZE = re.compile(r"(\d{1,12})\s*(?:([MGT])(?:iB)?)?", re.IGNORECASE | re.ASCII)
 _UNITS = ((TIB, "TiB"), (GIB, "GiB"), (MIB, "MiB"), (1 << 10, "KiB"))
 
 
@@ -78,4 +80,33 @@ def _refuse(size: int, *, gen2: bool, limits: Limits) -> None:
         raise ImageError(
             f"the disk has {describe(size)}, and Azure takes uploads from {describe(limits.min_upload)}",
             hint=f"make a copy larger: truncate -s {limits.min_upload} DISK",
+        )
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes of "64G", "64GiB", "65536M" or a plain number of bytes. Raises UsageError.
+
+    Units are binary, as qemu-img's; "GB" is refused, as nobody can tell which one is meant.
+    """
+    found = _SIZE.fullmatch(text.strip())
+    if found is None:
+        raise UsageError(
+            f"{text!r} is no size", hint="write it like 64G, 65536M or 68719476736: GiB, MiB, bytes"
+        )
+    unit = {"M": MIB, "G": GIB, "T": TIB, "": 1}[(found[2] or "").upper()]
+    size = int(found[1]) * unit
+    if size % MIB:
+        raise UsageError(
+            f"a disk of {size} bytes is no whole number of MiB, which Azure asks for",
+            hint=f"the next one is {round_up_mib(size)}",
+        )
+    return size
+
+
+def require_larger(name: str, size: int, wanted: int) -> None:
+    """Raise UsageError where a disk of `size` bytes would have to shrink to be `wanted` bytes."""
+    if wanted < size:
+        raise UsageError(
+            f"{name}: has {describe(size)}, and --size asks for {describe(wanted)}: imgfix makes no disk smaller",
+            hint="shrink its file systems and partitions in the virtual machine, and the disk in its hypervisor",
         )

@@ -14,18 +14,14 @@ from types import TracebackType
 from typing import Literal
 
 from imgfix.disk import lock
-from imgfix.disk.fault import boundary, free_bytes, host_errors, no_space, sync_folder
+from imgfix.disk.fault import HEADROOM, boundary, free_bytes, host_errors, no_space, sync_folder
 from imgfix.disk.in_use import refuse_in_use
 from imgfix.disk.mapped import copy_runs, runs_of
 from imgfix.disk.qemu_convert import convert
 from imgfix.disk.relocate import padded_size, relocate
-from imgfix.disk.size import MIB
 from imgfix.disk.source import Source, Stamp, open_regular, reader
 from imgfix.disk.sparse import OpenFile, Progress, copy_data, data_extents, reflink
 from imgfix.errors import HostError, ImageError, UsageError
-
-#: Room for what is changed in the guest and for the footer, beyond the copied data.
-HEADROOM = 64 * MIB
 
 
 def _silent(_done: int, _total: int) -> None:
@@ -58,13 +54,15 @@ class WorkCopy:
         force: bool = False,
         progress: Progress | None = None,
         headroom: int = HEADROOM,
+        least: int = 0,
     ) -> WorkCopy:
         """Copy the guest data of `source` to `.NAME.partial` beside `output`, padded to whole MiB.
 
         The copy is a reflink where the file system can, else holes stay holes. A GPT's backup is moved to
         the new end. `progress` gets (bytes done, bytes in all) of data; `headroom` is the free space in bytes
-        asked for beyond the data. Raises UsageError when the output exists (unless `force`), is the source or
-        has no folder; HostError for lack of space or permission, or when another imgfix writes this output;
+        asked for beyond the data, `least` the bytes that the disk is to have at least. Raises UsageError when
+        the output exists (unless `force`), is the source or has no folder; HostError for lack of space or
+        permission, or when another imgfix writes this output;
         ImageError when the source changed since it was opened.
         """
         with host_errors("looking for it", output):
@@ -76,7 +74,7 @@ class WorkCopy:
             held.callback(_discard, fd, partial)
             held.enter_context(lock.reading(source.path))
             boundary("copy")
-            size, mode = _fill(source, OpenFile(fd, partial), progress or _silent, headroom)
+            size, mode = _fill(source, OpenFile(fd, partial), progress or _silent, headroom, least)
             work = cls(partial, output, size, fd, held.pop_all())
             work._mode, work._force = mode, force
             return work
@@ -163,7 +161,7 @@ def _refuse_source(path: Path, source: Source) -> None:
         )
 
 
-def _fill(source: Source, target: OpenFile, progress: Progress, headroom: int) -> tuple[int, int]:
+def _fill(source: Source, target: OpenFile, progress: Progress, headroom: int, least: int) -> tuple[int, int]:
     """Copy, pad, move the GPT; return the size in bytes and the mode to publish with."""
     origin = OpenFile(open_regular(source.path), source.path)
     try:
@@ -176,7 +174,8 @@ def _fill(source: Source, target: OpenFile, progress: Progress, headroom: int) -
             convert(source, source.image, target, progress, headroom=headroom)
         else:
             _copy(source, origin, target, progress, headroom)
-        size = padded_size(reader(target.fd, source.size), source.size, gpt_disk=source.table.scheme == "gpt")
+        is_gpt = source.table.scheme == "gpt"
+        size = padded_size(reader(target.fd, source.size), source.size, gpt_disk=is_gpt, least=least)
         with host_errors("the work copy", target.path):
             os.ftruncate(target.fd, size)
         _move_gpt(source, target, size)

@@ -57,14 +57,14 @@ def _footer(source: Source, size: int) -> bytes:
     return fixed_footer(size, timestamp=timestamp, unique_id=unique_id)
 
 
-def in_place(source: Source, out: Path, *, force: bool = False) -> Path:
-    with InPlace.create(source, out, force=force) as work:
+def in_place(source: Source, out: Path, *, force: bool = False, least: int = 0) -> Path:
+    with InPlace.create(source, out, force=force, least=least) as work:
         _change(work)
         return work.publish(_footer(source, work.size))
 
 
-def by_copy(source: Source, out: Path) -> Path:
-    with WorkCopy.create(source, out) as work:
+def by_copy(source: Source, out: Path, *, least: int = 0) -> Path:
+    with WorkCopy.create(source, out, least=least) as work:
         _change(work)
         return work.publish(_footer(source, work.size))
 
@@ -91,6 +91,15 @@ def test_it_is_what_a_copy_would_be(tmp_path: Path, size: int, make: type) -> No
     assert in_place(open_source(disk), tmp_path / "d.vhd").stat().st_ino == inode
     assert (tmp_path / "d.vhd").read_bytes() == copied.read_bytes()
     assert left_in(tmp_path) == ["copy.vhd", "d.vhd"]
+
+
+def test_a_larger_disk_is_what_a_copy_would_be(disk: Path, tmp_path: Path) -> None:
+    copied = by_copy(open_source(disk), tmp_path / "copy.vhd", least=100 * MIB)
+    assert copied.stat().st_size == 100 * MIB + 512
+    run("sgdisk", "--verify", copied)
+    vhd = in_place(open_source(disk), disk.with_suffix(".vhd"), least=100 * MIB)
+    assert vhd.read_bytes() == copied.read_bytes()
+    assert vhd.stat().st_blocks * 512 < 20 * MIB
 
 
 def test_a_vhd_stays_under_its_name_and_loses_its_old_footer(tmp_path: Path) -> None:

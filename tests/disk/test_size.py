@@ -4,8 +4,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imgfix.disk.size import GIB, MIB, TIB, Limits, check_size, describe, round_up_mib
-from imgfix.errors import ImageError
+from imgfix.disk.size import (
+    GIB,
+    MIB,
+    TIB,
+    Limits,
+    check_size,
+    describe,
+    parse_size,
+    require_larger,
+    round_up_mib,
+)
+from imgfix.errors import ImageError, UsageError
 
 
 @given(st.integers(0, 2**63))
@@ -67,3 +77,36 @@ def test_a_profile_sets_its_own_limits() -> None:
 )
 def test_sizes_for_people(size: int, text: str) -> None:
     assert describe(size) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("64G", 64 * GIB),
+        (" 64 GiB", 64 * GIB),
+        ("65536m", 64 * GIB),
+        ("2T", 2 * TIB),
+        ("68719476736", 64 * GIB),
+        ("0", 0),
+    ],
+)
+def test_sizes_as_people_write_them(text: str, size: int) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "G", "64GB", "64 G B", "-1G", "1.5G", "1e3", "64K", "٣G", "9" * 13])
+def test_what_is_no_size(text: str) -> None:
+    with pytest.raises(UsageError, match="is no size"):
+        parse_size(text)
+
+
+def test_a_size_between_two_mib_comes_with_the_next_one() -> None:
+    with pytest.raises(UsageError, match="no whole number of MiB") as caught:
+        parse_size(str(GIB + 512))
+    assert caught.value.hint == f"the next one is {GIB + MIB}"
+
+
+def test_no_disk_gets_smaller() -> None:
+    require_larger("d.raw", GIB, GIB)
+    with pytest.raises(UsageError, match=r"d\.raw: has 1 GiB .* asks for 1023 MiB"):
+        require_larger("d.raw", GIB, GIB - MIB)

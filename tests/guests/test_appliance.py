@@ -18,6 +18,7 @@ from imgfix.apply import apply
 from imgfix.change import Finish, Rebuild, RebuildKind
 from imgfix.guest import Guest
 from imgfix.interrupt import Interrupts
+from imgfix.launchdir import LaunchDir
 from imgfix.plan import Item, Plan
 from tests import contract
 
@@ -82,9 +83,9 @@ class _Swapped:
         pass
 
 
-def test_scripts_name_the_disk_as_libguestfs_does_whatever_the_kernel_calls_it(tmp_path: Path) -> None:
+def test_scripts_name_the_disk_as_libguestfs_does_whatever_the_kernel_calls_it() -> None:
     verdict = Verdict(Accelerator.TCG, "")
-    with appliance.Appliance(_Swapped(), tmp_path / "files", Interrupts(), verdict) as running:
+    with appliance.Appliance(_Swapped(), LaunchDir(), Interrupts(), verdict) as running:
         status, output = running.shell("e2fsck /dev/sda3 /dev/sdb1 /dev/sdc")
     assert (status, output) == (8, "/dev/sda3: clean, /dev/sdb1 in use")
 
