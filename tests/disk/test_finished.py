@@ -6,7 +6,6 @@ import subprocess
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
