@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import tempfile
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Literal
@@ -137,7 +138,7 @@ def finish(disk: Path, plan: Journal) -> None:
         if _is(disk, plan) and not plan.merged:
             _merge(disk, plan)
             boundary("merged")
-            plan = plan.model_copy(update={"merged": True})
+            plan = replace(plan, merged=True)
             journal.write(disk, plan)
             boundary("merged-journal")
         if _is(disk, plan) and output != disk:

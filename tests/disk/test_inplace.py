@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import signal
 import subprocess
@@ -269,8 +270,36 @@ def test_another_file_under_the_disks_name_is_left_alone(disk: Path) -> None:
     assert disk.read_bytes() == b"other"
 
 
+WHOLE = {
+    "version": 1,
+    "inode": 1,
+    "output": "x",
+    "size": 1 << 20,
+    "footer": "0" * 1024,
+    "merged": False,
+}
+
+
 @pytest.mark.parametrize(
-    "text", ["", "{", "{}", '{"version": 2}', "\xff", '{"inode": 1, "output": "x", "size": 1}']
+    "text",
+    [
+        "",
+        "{",
+        "{}",
+        "[]",
+        "\xff",
+        "[" * 100_000,
+        json.dumps({**WHOLE, "version": 2}),
+        json.dumps({**WHOLE, "inode": "1"}),
+        json.dumps({**WHOLE, "inode": True}),
+        json.dumps({**WHOLE, "merged": 0}),
+        json.dumps({**WHOLE, "size": 513}),
+        json.dumps({**WHOLE, "size": 0}),
+        json.dumps({**WHOLE, "footer": "0" * 1022 + "zz"}),
+        json.dumps({**WHOLE, "footer": "0" * 1023}),
+        json.dumps({**WHOLE, "more": 1}),
+        '{"inode": 1, "output": "x", "size": 1}',
+    ],
 )
 def test_a_journal_that_cannot_be_read_is_refused(disk: Path, text: str) -> None:
     journal.journal_path(disk).write_bytes(text.encode("latin-1"))
