@@ -21,6 +21,7 @@ from imgfix.commands.check import check
 from imgfix.commands.convert import convert
 from imgfix.commands.guest_options import key_option, load, profile_options
 from imgfix.commands.options import format_option
+from imgfix.commands.paths import FILE
 from imgfix.commands.recover import recover
 from imgfix.commands.rehearse import rehearse
 from imgfix.commands.verify import verify
@@ -44,7 +45,7 @@ def cli() -> None:
 
 
 @cli.command()
-@click.argument("disk", type=click.Path(path_type=Path))
+@click.argument("disk", type=FILE)
 @click.option("--json", "as_json", is_flag=True, help="Facts as JSON on stdout.")
 @format_option
 @key_option

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -128,14 +129,17 @@ def test_the_disk_given_as_the_profile(work: Path, tmp_path: Path) -> None:
     refused(imgfix("apply", work / "d.raw", "debian", folder=tmp_path / "run"), 2, "d.raw", "PROFILE DISK")
 
 
-def test_an_unreadable_image(work: Path, tmp_path: Path) -> None:
-    gpt_disk(work / "d.raw")
-    (work / "d.raw").chmod(0)
-    for folder in (tmp_path, tmp_path.parent):
-        folder.chmod(0o755)
-    run = imgfix("apply", "debian", work / "d.raw", folder=tmp_path / "run", user=USER)
-    refused(run, 4, "d.raw", "ermission")
-    nothing_but(work, "d.raw")
+@pytest.mark.parametrize("mode", [0o755, 0o700])
+def test_an_unreadable_image(tmp_path: Path, mode: int) -> None:
+    """The file in a folder open to all, and in one that is closed to the user."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
+        work = Path(name)
+        work.chmod(mode)
+        gpt_disk(work / "d.raw")
+        (work / "d.raw").chmod(0)
+        run = imgfix("apply", "debian", work / "d.raw", folder=tmp_path / "run", user=USER)
+        refused(run, 4, "d.raw", "ermission")
+        nothing_but(work, "d.raw")
 
 
 def test_an_existing_output_is_kept(work: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from imgfix.commands import sizing as sizings
 from imgfix.commands import telling as tellings
 from imgfix.commands.guest_options import key_option, profile_options, wish
 from imgfix.commands.options import format_option
+from imgfix.commands.paths import FILE
 from imgfix.commands.recover import recovered
 
 if TYPE_CHECKING:
@@ -21,10 +22,8 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("profile", shell_complete=profiles.complete)
-@click.argument("disk", type=click.Path(path_type=Path))
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="The VHD to write; default: DISK with .vhd."
-)
+@click.argument("disk", type=FILE)
+@click.option("-o", "--output", type=FILE, help="The VHD to write; default: DISK with .vhd.")
 @click.option("--force", is_flag=True, help="Replace an existing output.")
 @click.option(
     "--in-place",
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--packages",
-    type=click.Path(path_type=Path),
+    type=FILE,
     metavar="DIR",
     help="Install missing packages from the .deb or .rpm files in DIR, without a network.",
 )

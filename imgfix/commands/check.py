@@ -9,6 +9,7 @@ import click
 
 from imgfix.commands.guest_options import key_option, profile_options, wish
 from imgfix.commands.options import format_option
+from imgfix.commands.paths import FILE
 from imgfix.errors import ExitCode
 
 
@@ -18,7 +19,7 @@ from imgfix.errors import ExitCode
 @click.option("-v", "--verbose", is_flag=True, help="Show every finding with its evidence.")
 @click.option(
     "--packages",
-    type=click.Path(path_type=Path),
+    type=FILE,
     metavar="DIR",
     help="Packages that apply would install from DIR.",
 )

@@ -8,11 +8,12 @@ from pathlib import Path
 import click
 
 from imgfix.commands.options import format_option
+from imgfix.commands.paths import FILE
 
 
 @click.command()
-@click.argument("disk", metavar="IN", type=click.Path(path_type=Path))
-@click.argument("output", metavar="OUT.vhd", type=click.Path(path_type=Path))
+@click.argument("disk", metavar="IN", type=FILE)
+@click.argument("output", metavar="OUT.vhd", type=FILE)
 @format_option
 @click.option("--force", is_flag=True, help="Replace an existing output.")
 def convert(disk: Path, output: Path, image_format: str | None, force: bool) -> None:

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import click
 
+from imgfix.commands.paths import FILE
+
 
 @click.command()
-@click.argument("disk", type=click.Path(path_type=Path))
+@click.argument("disk", type=FILE)
 def recover(disk: Path) -> None:
     """Complete the change of DISK in place that was interrupted; nothing to do is no error.
 

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from imgfix.commands.paths import FILE
+
 if TYPE_CHECKING:
     from imgfix.rehearsal.rehearse import Request
 
 
 @click.command()
-@click.argument("disk", metavar="VHD", type=click.Path(path_type=Path))
+@click.argument("disk", metavar="VHD", type=FILE)
 @click.option(
     "--generation",
     type=click.Choice(["auto", "1", "2"]),
@@ -38,8 +40,8 @@ if TYPE_CHECKING:
     help="The disk's controller; default: all in turn until the root is found.",
 )
 @click.option("--user", help="With --agent disabled: who logs in.")
-@click.option("--key", type=click.Path(path_type=Path), help="With --user: the private key to log in with.")
-@click.option("--report", type=click.Path(path_type=Path), help="Write the outcome to FILE (.json or .html).")
+@click.option("--key", type=FILE, help="With --user: the private key to log in with.")
+@click.option("--report", type=FILE, help="Write the outcome to FILE (.json or .html).")
 def rehearse(
     disk: Path,
     generation: str,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 import click
 
+from imgfix.commands.paths import FILE
 from imgfix.errors import ExitCode, ImgfixError
 
 if TYPE_CHECKING:
@@ -178,7 +179,7 @@ _OPTIONS = (
         "--report",
         "reports",
         multiple=True,
-        type=click.Path(path_type=Path),
+        type=FILE,
         metavar="FILE",
         help="Write a report, of a failed apply too: FILE.html to read, FILE.json for programs; repeatable.",
     ),

@@ -8,11 +8,12 @@ from pathlib import Path
 import click
 
 from imgfix.commands.guest_options import key_option, profile_options, wish
+from imgfix.commands.paths import FILE
 from imgfix.errors import ExitCode
 
 
 @click.command()
-@click.argument("disk", metavar="OUT.vhd", type=click.Path(path_type=Path))
+@click.argument("disk", metavar="OUT.vhd", type=FILE)
 @click.option(
     "--against", metavar="PROFILE", default="auto", help="The profile that it was made with; default: auto."
 )
