@@ -37,7 +37,7 @@ _DEFINES = (
 
 def build(folder: Path, packages: Sequence[Rpm], defines: Sequence[str] = ()) -> list[Path]:
     """Build the packages into `folder`, one spec for all of an architecture; returns their files."""
-    made: list[Path] = []
+    made: dict[str, Path] = {}
     for architecture in dict.fromkeys(p.architecture for p in packages):
         batch = [p for p in packages if p.architecture == architecture]
         spec = folder / f"{len(list(folder.iterdir()))}-{architecture}.spec"
@@ -46,8 +46,10 @@ def build(folder: Path, packages: Sequence[Rpm], defines: Sequence[str] = ()) ->
         argv += [*(f"--define={d}" for d in defines), "--nodeps", f"--target={architecture}", str(spec)]
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-        made += [Path(path) for path in re.findall(r"(?m)^Wrote: (.*)$", done.stdout + done.stderr)]
-    return made
+        for path in map(Path, re.findall(r"(?m)^Wrote: (.*)$", done.stdout + done.stderr)):
+            made[path.name] = path
+    # rpmbuild writes several at once, and tells each when it is done.
+    return [made[f"{p.name}-{p.evr.rpartition(':')[2]}.{p.architecture}.rpm"] for p in packages]
 
 
 def _spec(packages: Sequence[Rpm]) -> str:
