@@ -12,7 +12,7 @@ SYSTEM = Bootstrap(
             "linux-image-cloud-amd64",
             "initramfs-tools",
             "dracut-core",
-            "zstd",
+            *("zstd", "xz-utils"),
             "grub-pc",
             "systemd-sysv",
             "udev",

@@ -109,7 +109,7 @@ def build_initramfs(root: Root, kernel: str) -> None:
         "--modules",
         f"{modules} fs-lib shutdown",
     )
-    root.chroot(*argv, "--drivers", drivers, path, kernel)
+    root.chroot(*argv, "--xz", "--drivers", drivers, path, kernel)
     listed = root.chroot("lsinitrd", path)
     if "hv_storvsc.ko" in listed or not all(name in listed for name in ("virtio_scsi.ko", "btrfs.ko")):
         raise DiskError(f"{path} holds the wrong drivers")

@@ -52,22 +52,6 @@ def el9(shared: Path) -> Applied:
     return applied(shared, "el9", "rhel.yaml", "initramfs.method=rebuild", user=USER, more=reports)
 
 
-#: The driver of the controller that the appended images are booted from, and that the disks' images lack.
-APPENDED = ("initramfs.method=append", "initramfs.drivers=[hv_vmbus, hv_storvsc, hv_netvsc, vmw_pvscsi]")
-
-
-@pytest.fixture(scope="session")
-def debian12_appended(shared: Path) -> Applied:
-    """The Debian disk, its images appended to; nothing is fetched for it."""
-    return applied(shared, "debian12", "debian.yaml", *APPENDED, "packages.missing=warn", way="-appended")
-
-
-@pytest.fixture(scope="session")
-def el9_appended(shared: Path) -> Applied:
-    """The EL9-like disk, its image appended to."""
-    return applied(shared, "el9", "rhel.yaml", *APPENDED, way="-appended", user=USER)
-
-
 @pytest.fixture(scope="session")
 def debian12_opened(debian12: Applied, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """The Debian result in an appliance, as a guestfs handle."""

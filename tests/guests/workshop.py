@@ -115,19 +115,17 @@ def applied(
     profile: str,
     *settings: str,
     user: int | None = None,
-    way: str = "",
     more: tuple[str, ...] = (),
 ) -> Applied:
     """Apply `profile` to test disk `disk` once per test run; workers that come second wait for the first.
 
-    `settings` are those of --set; `way` names an apply with others of its own. `more` are further
-    options; files in them lie beside the disk.
+    `settings` are those of --set; `more` are further options; files in them lie beside the disk.
     """
     source = made(shared, disk, user=user)
     folder = source.parent
-    streams = [folder / f"{name}{way}" for name in ("status", "stdout", "stderr", "launches")]
-    vhd = folder / f"{disk}{way}.vhd"
-    with (shared / f"{disk}{way}-apply.lock").open("w") as lock:
+    streams = [folder / name for name in ("status", "stdout", "stderr", "launches")]
+    vhd = folder / f"{disk}.vhd"
+    with (shared / f"{disk}-apply.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not streams[0].exists():
             options = [word for setting in settings for word in ("--set", setting)]
