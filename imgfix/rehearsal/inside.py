@@ -34,6 +34,8 @@ _TICK = 0.25
 _QUIET, _LAST_WORDS = 180.0, 6.0
 #: Seconds from Ready to a login by SSH, between two tries, for the generator, and for a shutdown.
 _SSH_LIMIT, _SSH_PAUSE, _UPDATE_LIMIT, _OFF_LIMIT = 300.0, 3.0, 1800.0, 300.0
+#: Seconds for a guest that let the user in to let him in again.
+_ASK_LIMIT = 120.0
 
 
 class _Told:
@@ -61,7 +63,10 @@ class _Told:
 
 @dataclass
 class _Boot:
-    """One boot, from power-on to power-off; `run` returns whether it came to SSH."""
+    """One boot, from power-on to power-off; `run` returns whether it came to SSH.
+
+    The console is watched by a thread of its own, as a login by SSH may take minutes and the time line shall not.
+    """
 
     spec: Spec
     told: _Told
@@ -80,18 +85,31 @@ class _Boot:
         self._next_try = 0.0
         self._login_told = False
         self._dead_at: float | None = None
+        self._over = threading.Event()
+        self._watcher = threading.Thread(target=self._keep_watching, daemon=True)
+        self._watcher.start()
 
     def run(self) -> bool:
         """Wait for Ready and log in. False: it will not come to that, and an event says why."""
         deadline = time.monotonic() + self.spec.timeout
         while True:
-            self._watch()
             if why := self._end(deadline):
                 self.told.event(*why)
                 return False
             if self._may_try_ssh() and self._log_in():
                 return True
             time.sleep(_TICK)
+
+    def _keep_watching(self) -> None:
+        while not self._over.wait(_TICK):
+            self._watch()
+
+    def finish(self) -> str:
+        """Stop watching; return all that the console said."""
+        self._over.set()
+        self._watcher.join()
+        self._watch()
+        return self.follower.whole
 
     def _watch(self) -> None:
         data = b""
@@ -190,10 +208,20 @@ class _Boot:
     # The way out
 
     def ask(self, script: str, timeout: float = 300.0) -> None:
-        """Run a script in the guest and tell what it printed."""
+        """Run a script in the guest and tell what it printed.
+
+        A server that has just refused a user who was not there yet may refuse everybody for a while: sshd from 9.8 on
+        has PerSourcePenalties.
+        """
         if self.login is None:
             return
-        done = self.login.run(script, timeout)
+        deadline = time.monotonic() + _ASK_LIMIT
+        while True:
+            done = self.login.run(script, timeout)
+            if done.returncode != 255 or done.stdout or time.monotonic() > deadline or not self.machine.runs:
+                break
+            self.told.event(Kind.HOST, f"asked in vain: {done.stderr.strip()[-200:]}")
+            time.sleep(_SSH_PAUSE)
         self.told.event(
             Kind.ANSWERS, done.stdout if done.returncode != 255 else f"{done.stdout}\n{done.stderr}"
         )
@@ -229,7 +257,7 @@ def _boots(spec: Spec, told: _Told, wire: Wire) -> Iterator[bool]:
             told.event(Kind.SHUTDOWN, "the power button is pressed")
             clean = boot.shut_down()
             told.event(Kind.OFF, "clean" if clean else "the guest did not shut down")
-            (hardware.folder / f"console-{number}.log").write_text(boot.follower.whole, errors="replace")
+            (hardware.folder / f"console-{number}.log").write_text(boot.finish(), errors="replace")
         yield arrived
         if not arrived:
             return

@@ -121,6 +121,9 @@ def parse(output: str) -> dict[str, str]:
 
 def judge(answers: dict[str, str], expected: Expected) -> Iterator[Answer]:
     """Judge the answers one by one."""
+    if not answers:
+        yield Answer("questions", False, "the user was let in once, and then no more", "look at sshd's log")
+        return
     if "end" not in answers:
         yield Answer(
             "sudo", False, "the user cannot run commands as root", "look at sudoers: sudo -n must work"
