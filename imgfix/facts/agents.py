@@ -108,7 +108,9 @@ def python_too_new(tree: Tree, agent: Software) -> str | None:
     if not guest.is_file(tree, code) or not re.search(r"= *buff\.tostring\(\)", guest.read_text(tree, code)):
         return None
     paths = (agent.interpreter,) if "/" in agent.interpreter else _in_path(agent.interpreter)
-    program = next((resolved for path in paths if guest.is_file(tree, resolved := guest.resolve(tree, path))), "")
+    program = next(
+        (resolved for path in paths if guest.is_file(tree, resolved := guest.resolve(tree, path))), ""
+    )
     version = re.search(r"python(\d+)\.(\d+)$", program)
     if version is None or (int(version[1]), int(version[2])) < (3, 9):
         return None

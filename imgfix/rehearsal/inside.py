@@ -31,7 +31,7 @@ from imgfix.rehearsal.wire import Names, Wire
 
 _TICK = 0.25
 #: Seconds of silence behind a login prompt, or behind a dead end, after which nothing more is awaited.
-_QUIET, _LAST_WORDS = 180.0, 6.0
+_QUIET, _LAST_WORDS = 120.0, 6.0
 #: Seconds from Ready to a login by SSH, between two tries, for the generator, and for a shutdown.
 _SSH_LIMIT, _SSH_PAUSE, _UPDATE_LIMIT, _OFF_LIMIT = 300.0, 3.0, 1800.0, 300.0
 #: Seconds for a guest that let the user in to let him in again.
@@ -156,7 +156,7 @@ class _Boot:
             return Kind.FAILED, "provisioning failed"
         if self._ready_at and now - self._ready_at > _SSH_LIMIT:
             return Kind.TIMEOUT, f"no login by SSH within {_SSH_LIMIT:.0f} s of Ready: {self.ssh_error}"
-        if self._login_told and not self._ready_at and now - self._last > _QUIET:
+        if self._login_told and now - self._last > _QUIET:
             return Kind.TIMEOUT, f"nothing happens for {_QUIET:.0f} s: {self.ssh_error}"
         return None
 
