@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import queue
+import re
 import sys
 import threading
 import time
@@ -30,6 +31,8 @@ from imgfix.rehearsal.ssh import PORT, Login
 from imgfix.rehearsal.wire import Names, Wire
 
 _TICK = 0.25
+#: What the Azure Linux Agent repeats for half an hour where cloud-init does not do its part.
+_NO_NEWS = re.compile(rb"Waiting for cloud-init|cloud-init is enabled: ")
 #: Seconds of silence behind a login prompt, or behind a dead end, after which nothing more is awaited.
 _QUIET, _LAST_WORDS = 120.0, 6.0
 #: Seconds from Ready to a login by SSH, between two tries, for the generator, and for a shutdown.
@@ -119,7 +122,8 @@ class _Boot:
                 data = stream.read(1 << 20)
         if data:
             self._at += len(data)
-            self._last = time.monotonic()
+            if any(line.strip() and not _NO_NEWS.search(line) for line in data.splitlines()):
+                self._last = time.monotonic()
             for stage, says in self.follower.feed(data):
                 self.told.event(Kind.CONSOLE, says, stage)
                 self._has_init = self._has_init or stage is Stage.INIT
@@ -163,7 +167,7 @@ class _Boot:
     def _dead_end(self) -> str | None:
         log = self.hardware.firmware_log
         firmware = log.read_text(errors="replace")[-4000:] if log.exists() else ""
-        return dead_end(self.follower.tail, firmware)
+        return dead_end(self.follower.tail, firmware, provisioned=self.spec.provisioned)
 
     # SSH
 

@@ -104,6 +104,7 @@ def script(commands: dict[str, str] | None = None) -> str:
     body = "\n".join([*lines, f"printf '\\n{_BEGIN}%s\\n' end"])
     return "\n".join(
         (
+            f"printf '\\n{_BEGIN}in\\n'",
             'if [ "$(id -u)" = 0 ]; then run="/bin/sh -s"; else run="sudo -n /bin/sh -s"; fi',
             "$run <<'IMGFIX-END'",
             # behind sudo, which hands no environment on
@@ -125,7 +126,7 @@ def parse(output: str) -> dict[str, str]:
 
 def judge(answers: dict[str, str], expected: Expected) -> Iterator[Answer]:
     """Judge the answers one by one."""
-    if not answers:
+    if "in" not in answers:
         yield Answer("questions", False, "the user was let in once, and then no more", "look at sshd's log")
         return
     if "end" not in answers:

@@ -273,6 +273,14 @@ _DATASOURCE = (
         "remove the file", "cloud_init.disablers", stage=Stage.DATASOURCE,
     ),
     _row(
+        "ordering cycle", (Stage.INIT, Stage.PROVISIONING), Where.CONSOLE,
+        r"Ordering cycle found, skipping (?P<unit>(cloud-|waagent|walinuxagent)\S*)|"
+        r"(?P<other>(cloud-|waagent|walinuxagent)\S*): Job \S+ deleted to break ordering cycle",
+        "systemd leaves {unit}{other} out at boot, as its unit is ordered before and after the same thing",
+        "look for an override of the unit in /etc/systemd/system, and at Before= and After= in it", "",
+        stage=Stage.DATASOURCE,
+    ),
+    _row(
         "no UDF", (Stage.INIT, Stage.PROVISIONING), Where.LOGS,
         r"unknown filesystem type '?udf|Could not find OVF|ovf-env\.xml.*(not found|No such file)|"
         r"Failed to (mount|get) (dvd|provisioning)[^\n]*|Error .*(mount|Mount).*dvd[^\n]*",
@@ -285,7 +293,7 @@ _DATASOURCE = (
         "no datasource", (Stage.INIT, Stage.PROVISIONING), Where.CONSOLE,
         r"DataSourceNone|Used fallback datasource",
         "cloud-init found no datasource: Azure is not among those that it may use, or ds-identify is told otherwise",
-        "name Azure", "cloud_init.datasources: [Azure], cloud_init.disablers", stage=Stage.DATASOURCE,
+        "name Azure", "cloud_init.datasources: [Azure], cloud_init.disablers", stage=Stage.DATASOURCE, final=True,
     ),
     _row(
         "no datasource", (Stage.INIT, Stage.PROVISIONING), Where.LOGS,
