@@ -8,13 +8,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.guests.workshop import ROOT, USER
 from tests.rehearsal.boot_sector import write_vhd
+from tests.rehearsal.endings import processes
 
 pytestmark = [pytest.mark.appliance, pytest.mark.xdist_group("rehearsal-endings")]
 
@@ -52,17 +52,8 @@ class Bench:
         )
 
     def processes(self) -> list[str]:
-        """The rehearsal's processes, those in its namespaces too: each has our TMPDIR."""
-        return list(self._processes())
-
-    def _processes(self) -> Iterator[str]:
-        mark = f"TMPDIR={self.temporary}".encode()
-        for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                if mark in (folder / "environ").read_bytes().split(b"\0"):
-                    yield (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            except OSError:
-                continue  # it has ended meanwhile
+        """The rehearsal's processes."""
+        return processes(self.temporary)
 
     def runs_a_guest(self) -> bool:
         """Tell whether QEMU is there."""
