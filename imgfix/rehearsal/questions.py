@@ -280,11 +280,12 @@ def _fresh(answers: dict[str, str], expected: Expected) -> Iterator[Answer]:
             )
 
 
-#: By whether the Azure Linux Agent provisions, which leaves file systems as they are.
-_NOT_GROWN = {
-    False: "does a partition lie behind it? else growpart and resize2fs or xfs_growfs: packages.add cloud-guest-utils",
-    True: "the Azure Linux Agent grows nothing: let cloud-init provision, or grow it in each VM (first_boot)",
-}
+def _not_grown(source: str, agent: str | None) -> str:
+    if agent == "waagent":
+        return "the Azure Linux Agent grows nothing: let cloud-init provision, or grow it in each VM (first_boot)"
+    if source.startswith("/dev/mapper/"):
+        return "cloud-init grows no logical volume: lvextend -r in each VM (first_boot), or in the source"
+    return "does a partition lie behind it? else growpart and resize2fs or xfs_growfs: packages.add cloud-guest-utils"
 
 
 def _growth(answers: dict[str, str], expected: Expected) -> Iterator[Answer]:
@@ -303,7 +304,7 @@ def _growth(answers: dict[str, str], expected: Expected) -> Iterator[Answer]:
         "root size",
         True if has_grown else None,
         f"{said}, {'grown' if has_grown else 'not grown: the disk was made 1 GiB larger'}",
-        "" if has_grown else _NOT_GROWN[expected.agent == "waagent"],
+        "" if has_grown else _not_grown(source, expected.agent),
     )
 
 
