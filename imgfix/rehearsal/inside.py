@@ -214,8 +214,8 @@ class _Boot:
     def ask(self, script: str, timeout: float = 300.0) -> None:
         """Run a script in the guest and tell what it printed.
 
-        A server that has just refused a user who was not there yet may refuse everybody for a while: sshd from 9.8 on
-        has PerSourcePenalties.
+        The server may be away again for a moment: cloud-init restarts it where it has changed its configuration, and
+        sshd from 9.8 on refuses for a while who was refused before (PerSourcePenalties in sshd_config(5)).
         """
         if self.login is None:
             return
