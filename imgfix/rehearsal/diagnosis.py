@@ -10,7 +10,8 @@ import re
 from dataclasses import dataclass, field
 
 from imgfix.rehearsal.events import Stage
-from imgfix.rehearsal.symptoms import SYMPTOMS, Symptom, Where
+from imgfix.rehearsal.symptom import Symptom, Where
+from imgfix.rehearsal.symptoms import SYMPTOMS
 
 
 @dataclass(frozen=True, slots=True)

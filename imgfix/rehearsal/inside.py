@@ -37,6 +37,8 @@ _NO_NEWS = re.compile(rb"Waiting for cloud-init|cloud-init is enabled: ")
 _QUIET, _LAST_WORDS = 120.0, 6.0
 #: Seconds from Ready to a login by SSH, between two tries, for the generator, and for a shutdown.
 _SSH_LIMIT, _SSH_PAUSE, _UPDATE_LIMIT, _OFF_LIMIT = 300.0, 3.0, 1800.0, 300.0
+#: So often an agent says that it starts to provision, and is not done, before it is given up.
+_TOO_OFTEN = 4
 #: Seconds for a guest that let the user in to let him in again.
 _ASK_LIMIT = 120.0
 
@@ -87,6 +89,7 @@ class _Boot:
         self._ready_at = 0.0
         self._next_try = 0.0
         self._login_told = False
+        self._begun = 0
         self._dead_at: float | None = None
         self._over = threading.Event()
         self._watcher = threading.Thread(target=self._keep_watching, daemon=True)
@@ -144,6 +147,8 @@ class _Boot:
             self.ready, self._ready_at = True, time.monotonic()
         if kind is Kind.FAILED and wanted:
             self.failed = True
+        if kind is Kind.NOT_READY and wanted and not self._ready_at:
+            self._begun += 1
 
     def _end(self, deadline: float) -> tuple[Kind, str] | None:
         now = time.monotonic()
@@ -158,6 +163,8 @@ class _Boot:
             return Kind.TIMEOUT, f"not there after {self.spec.timeout:.0f} s"
         if self.failed:
             return Kind.FAILED, "provisioning failed"
+        if self._begun >= _TOO_OFTEN:
+            return Kind.FAILED, f"the agent begins again and again: {self._begun} times"
         if self._ready_at and now - self._ready_at > _SSH_LIMIT:
             return Kind.TIMEOUT, f"no login by SSH within {_SSH_LIMIT:.0f} s of Ready: {self.ssh_error}"
         if self._login_told and now - self._last > _QUIET:

@@ -78,6 +78,10 @@ CASES = (
      Stage.DATASOURCE),
     (Evidence(Stage.PROVISIONING, console=LOGIN + "\n  in _get_all_interfaces\n    ifconf_buff = buff.tostring()\n"),
      "agent too old for its Python", Stage.PROVISIONING),
+    (Evidence(Stage.PROVISIONING, console=LOGIN + "\nFileNotFoundError: [Errno 2] No such file or directory: "
+              "'/etc/sysconfig/network-scripts/ifcfg-eth0'\n"), "agent needs ifcfg", Stage.PROVISIONING),
+    (Evidence(Stage.PROVISIONING, console=LOGIN, reports="the agent begins again and again: 4 times"),
+     "agent restarts", Stage.PROVISIONING),
     (Evidence(Stage.PROVISIONING, console=LOGIN, reports="waagent reports NotReady: ProvisioningFailed: no user\n"),
      "provisioning failed", Stage.PROVISIONING),
     (Evidence(Stage.READY, console=LOGIN + "\n[FAILED] Failed to start ssh.service - OpenBSD Secure Shell server.\n"),
