@@ -14,6 +14,7 @@ from imgfix.guestfish import Place
 from imgfix.plan import Item, Plan
 from imgfix.profile import Profile
 from imgfix.recording import FileChange, Readable, Recorder
+from imgfix.rehearsal.model import RehearsalReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ class Diary:
     warnings: tuple[str, ...] = ()
     source_sha256: str | None = None
     output_sha256: str | None = None
+    rehearsal: RehearsalReport | None = None
     published: bool = False
     error: ImgfixError | None = None
     failed_in: str | None = None

@@ -32,7 +32,8 @@ from imgfix.package_folder import PackageFolder
 from imgfix.plan import Plan, build_plan
 from imgfix.profile import Profile
 from imgfix.progress import Progress
-from imgfix.rehearsal.gate import rehearse_work_copy
+from imgfix.rehearsal import outcome
+from imgfix.rehearsal.gate import rehearse_work_copy, require_passed
 from imgfix.rehearsal.rehearse import Result
 from imgfix.session import Session, opened
 from imgfix.steps import STEPS
@@ -125,11 +126,11 @@ def run(request: Request, progress: Progress, interrupts: Interrupts, diary: Dia
         diary.size = work.size
         job = _Job(request, source, work, folder, progress, interrupts, diary)
         profile, facts, plan = job.mutate()
-        rehearsal = (
-            rehearse_work_copy(work.path, profile, progress, interrupts)
-            if request.rehearse and isinstance(work, WorkCopy)
-            else None
-        )
+        rehearsal = None
+        if request.rehearse and isinstance(work, WorkCopy):
+            rehearsal = rehearse_work_copy(work.path, profile, progress, interrupts)
+            diary.rehearsal = outcome.model(rehearsal)
+            require_passed(rehearsal)
         with progress.phase("emit"):
             identity = footer_identity(source, os.environ)
             if digest is not None:

@@ -41,7 +41,14 @@ if TYPE_CHECKING:
 )
 @click.option("--user", help="With --agent disabled: who logs in.")
 @click.option("--key", type=FILE, help="With --user: the private key to log in with.")
-@click.option("--report", type=FILE, help="Write the outcome to FILE (.json or .html).")
+@click.option(
+    "--report",
+    "report_files",
+    multiple=True,
+    metavar="FILE",
+    type=FILE,
+    help="Write the outcome to FILE.json or FILE.html; may be repeated.",
+)
 def rehearse(
     disk: Path,
     generation: str,
@@ -52,7 +59,7 @@ def rehearse(
     controller: str | None,
     user: str | None,
     key: Path | None,
-    report: Path | None,
+    report_files: tuple[Path, ...],
 ) -> None:
     """Boot VHD on a simulated Azure, without changing it: does its agent report Ready, can one log in?
 
@@ -83,12 +90,12 @@ def rehearse(
         key=key,
     )
     rehearsal.check(request)
-    if report is not None:
-        reports.require_writable(report)
+    for path in report_files:
+        reports.require_writable(path)
     interrupts = Interrupts()
     with interrupts.installed(), terminal_progress() as progress:
         result = rehearsal.rehearse(request, progress, interrupts)
     show.show(Console(), result)
-    if report is not None:
-        reports.write(report, result)
+    for path in report_files:
+        reports.write(path, result)
     gate.require_passed(result)

@@ -93,8 +93,32 @@ def has_interpreter(tree: Tree, name: str) -> bool:
     """Tell whether the guest has the interpreter: a path, or a name in PATH; empty needs none."""
     if not name:
         return True
-    paths = (name,) if "/" in name else tuple(posixpath.join(folder, name) for folder in _PATH)
+    paths = (name,) if "/" in name else _in_path(name)
     return any(guest.is_file(tree, path) for path in paths)
+
+
+def python_too_new(tree: Tree, agent: Software) -> str | None:
+    """Return the guest's Python where this agent calls what that Python no longer has; None: it does not.
+
+    Up to 2.2.53.1 the agent reads its network cards by array.tostring, which Python 3.9 lacks, and then cannot set the
+    host name, without which it does not provision: https://github.com/Azure/WALinuxAgent/issues/2080. By its code and
+    not by its version, as EL's packages of the same version are mended.
+    """
+    code = posixpath.join(posixpath.dirname(agent.path), "osutil/default.py")
+    if not guest.is_file(tree, code) or not re.search(r"= *buff\.tostring\(\)", guest.read_text(tree, code)):
+        return None
+    paths = (agent.interpreter,) if "/" in agent.interpreter else _in_path(agent.interpreter)
+    program = next(
+        (resolved for path in paths if guest.is_file(tree, resolved := guest.resolve(tree, path))), ""
+    )
+    version = re.search(r"python(\d+)\.(\d+)$", program)
+    if version is None or (int(version[1]), int(version[2])) < (3, 9):
+        return None
+    return f"{version[1]}.{version[2]}"
+
+
+def _in_path(name: str) -> tuple[str, ...]:
+    return tuple(posixpath.join(folder, name) for folder in _PATH)
 
 
 def _candidates(program: str) -> tuple[str, ...]:

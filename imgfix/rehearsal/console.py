@@ -110,3 +110,13 @@ class Follower:
     def _may_be_init(self, line: str) -> bool:
         """In an initramfs systemd says that it runs in system mode, too, before the root is there."""
         return Stage.ROOT in self._seen and not _IN_INITRAMFS.search(line)
+
+
+def proofs(console: str) -> dict[int, Stage]:
+    """Return the lines, numbered from 0, that prove a stage of the boot."""
+    follower = Follower()
+    return {
+        number: stage
+        for number, line in enumerate(console.splitlines())
+        for stage, _ in follower.feed(f"{line}\n".encode())
+    }

@@ -10,7 +10,8 @@ import re
 from dataclasses import dataclass, field
 
 from imgfix.rehearsal.events import Stage
-from imgfix.rehearsal.symptoms import SYMPTOMS, Symptom, Where
+from imgfix.rehearsal.symptom import Symptom, Where
+from imgfix.rehearsal.symptoms import SYMPTOMS
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +76,14 @@ def diagnose(evidence: Evidence) -> Cause:
     )
 
 
-def dead_end(console: str, firmware: str = "") -> str | None:
-    """Return the name of the row that says the boot will never get further, or None."""
+def dead_end(console: str, firmware: str = "", *, provisioned: bool = True) -> str | None:
+    """Return the name of the row that says the boot will never get further, or None.
+
+    What an image that nobody provisions lacks for that is no dead end.
+    """
     for symptom in SYMPTOMS:
+        if not provisioned and symptom.stage in (Stage.DATASOURCE, Stage.PROVISIONING):
+            continue
         text = {Where.CONSOLE: console, Where.FIRMWARE: firmware}.get(symptom.where)
         if symptom.final and text and symptom.pattern.search(text):
             return symptom.name

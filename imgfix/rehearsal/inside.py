@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import queue
+import re
 import sys
 import threading
 import time
@@ -30,10 +31,16 @@ from imgfix.rehearsal.ssh import PORT, Login
 from imgfix.rehearsal.wire import Names, Wire
 
 _TICK = 0.25
+#: What the Azure Linux Agent repeats for half an hour where cloud-init does not do its part.
+_NO_NEWS = re.compile(rb"Waiting for cloud-init|cloud-init is enabled: ")
 #: Seconds of silence behind a login prompt, or behind a dead end, after which nothing more is awaited.
-_QUIET, _LAST_WORDS = 180.0, 6.0
+_QUIET, _LAST_WORDS = 120.0, 6.0
 #: Seconds from Ready to a login by SSH, between two tries, for the generator, and for a shutdown.
 _SSH_LIMIT, _SSH_PAUSE, _UPDATE_LIMIT, _OFF_LIMIT = 300.0, 3.0, 1800.0, 300.0
+#: So often an agent says that it starts to provision, and is not done, before it is given up.
+_TOO_OFTEN = 4
+#: Seconds for a guest that let the user in to let him in again.
+_ASK_LIMIT = 120.0
 
 
 class _Told:
@@ -61,7 +68,10 @@ class _Told:
 
 @dataclass
 class _Boot:
-    """One boot, from power-on to power-off; `run` returns whether it came to SSH."""
+    """One boot, from power-on to power-off; `run` returns whether it came to SSH.
+
+    The console is watched by a thread of its own, as a login by SSH may take minutes and the time line shall not.
+    """
 
     spec: Spec
     told: _Told
@@ -79,19 +89,33 @@ class _Boot:
         self._ready_at = 0.0
         self._next_try = 0.0
         self._login_told = False
+        self._begun = 0
         self._dead_at: float | None = None
+        self._over = threading.Event()
+        self._watcher = threading.Thread(target=self._keep_watching, daemon=True)
+        self._watcher.start()
 
     def run(self) -> bool:
         """Wait for Ready and log in. False: it will not come to that, and an event says why."""
         deadline = time.monotonic() + self.spec.timeout
         while True:
-            self._watch()
             if why := self._end(deadline):
                 self.told.event(*why)
                 return False
             if self._may_try_ssh() and self._log_in():
                 return True
             time.sleep(_TICK)
+
+    def _keep_watching(self) -> None:
+        while not self._over.wait(_TICK):
+            self._watch()
+
+    def finish(self) -> str:
+        """Stop watching; return all that the console said."""
+        self._over.set()
+        self._watcher.join()
+        self._watch()
+        return self.follower.whole
 
     def _watch(self) -> None:
         data = b""
@@ -101,7 +125,8 @@ class _Boot:
                 data = stream.read(1 << 20)
         if data:
             self._at += len(data)
-            self._last = time.monotonic()
+            if any(line.strip() and not _NO_NEWS.search(line) for line in data.splitlines()):
+                self._last = time.monotonic()
             for stage, says in self.follower.feed(data):
                 self.told.event(Kind.CONSOLE, says, stage)
                 self._has_init = self._has_init or stage is Stage.INIT
@@ -122,6 +147,8 @@ class _Boot:
             self.ready, self._ready_at = True, time.monotonic()
         if kind is Kind.FAILED and wanted:
             self.failed = True
+        if kind is Kind.NOT_READY and wanted and not self._ready_at:
+            self._begun += 1
 
     def _end(self, deadline: float) -> tuple[Kind, str] | None:
         now = time.monotonic()
@@ -136,16 +163,18 @@ class _Boot:
             return Kind.TIMEOUT, f"not there after {self.spec.timeout:.0f} s"
         if self.failed:
             return Kind.FAILED, "provisioning failed"
+        if self._begun >= _TOO_OFTEN:
+            return Kind.FAILED, f"the agent begins again and again: {self._begun} times"
         if self._ready_at and now - self._ready_at > _SSH_LIMIT:
             return Kind.TIMEOUT, f"no login by SSH within {_SSH_LIMIT:.0f} s of Ready: {self.ssh_error}"
-        if self._login_told and not self._ready_at and now - self._last > _QUIET:
+        if self._login_told and now - self._last > _QUIET:
             return Kind.TIMEOUT, f"nothing happens for {_QUIET:.0f} s: {self.ssh_error}"
         return None
 
     def _dead_end(self) -> str | None:
         log = self.hardware.firmware_log
         firmware = log.read_text(errors="replace")[-4000:] if log.exists() else ""
-        return dead_end(self.follower.tail, firmware)
+        return dead_end(self.follower.tail, firmware, provisioned=self.spec.provisioned)
 
     # SSH
 
@@ -190,10 +219,20 @@ class _Boot:
     # The way out
 
     def ask(self, script: str, timeout: float = 300.0) -> None:
-        """Run a script in the guest and tell what it printed."""
+        """Run a script in the guest and tell what it printed.
+
+        The server may be away again for a moment: cloud-init restarts it where it has changed its configuration, and
+        sshd from 9.8 on refuses for a while who was refused before (PerSourcePenalties in sshd_config(5)).
+        """
         if self.login is None:
             return
-        done = self.login.run(script, timeout)
+        deadline = time.monotonic() + _ASK_LIMIT
+        while True:
+            done = self.login.run(script, timeout)
+            if done.returncode != 255 or done.stdout or time.monotonic() > deadline or not self.machine.runs:
+                break
+            self.told.event(Kind.HOST, f"asked in vain: {done.stderr.strip()[-200:]}")
+            time.sleep(_SSH_PAUSE)
         self.told.event(
             Kind.ANSWERS, done.stdout if done.returncode != 255 else f"{done.stdout}\n{done.stderr}"
         )
@@ -229,7 +268,7 @@ def _boots(spec: Spec, told: _Told, wire: Wire) -> Iterator[bool]:
             told.event(Kind.SHUTDOWN, "the power button is pressed")
             clean = boot.shut_down()
             told.event(Kind.OFF, "clean" if clean else "the guest did not shut down")
-            (hardware.folder / f"console-{number}.log").write_text(boot.follower.whole, errors="replace")
+            (hardware.folder / f"console-{number}.log").write_text(boot.finish(), errors="replace")
         yield arrived
         if not arrived:
             return

@@ -10,14 +10,17 @@ from imgfix.rehearsal.identity import Identity
 
 _BEGIN = "@@imgfix "
 
-#: By name; each runs as root in a shell of its own. Nothing that they need may be missing from a minimal guest.
+#: By name; each runs as root in a shell of its own. Nothing that they need may be missing from a minimal guest. The
+#: first two wait for the end of the boot: the user may be there minutes before cloud-init has written its result.
 COMMANDS = {
+    "cloud-init": "command -v cloud-init >/dev/null && timeout 240 cloud-init status --long --wait 2>&1",
+    "settled": "timeout 120 systemctl is-system-running --wait 2>/dev/null",
     "kernel": "uname -r",
     "command line": "cat /proc/cmdline",
     "user": "echo $SUDO_USER",
     "host name": "hostname",
-    "datasource": "cat /run/cloud-init/cloud-id 2>/dev/null; cat /run/cloud-init/result.json 2>/dev/null",
-    "cloud-init": "command -v cloud-init >/dev/null && timeout 240 cloud-init status --long --wait 2>&1",
+    "datasource": "cat /run/cloud-init/cloud-id /run/cloud-init/result.json /run/cloud-init/status.json 2>/dev/null",
+    "systemd": "systemctl --version 2>/dev/null | head -n 1",
     "agent": "systemctl is-active walinuxagent.service waagent.service 2>/dev/null; waagent --version 2>/dev/null",
     "swap": "cat /proc/swaps",
     "mounts": "cat /proc/mounts",
@@ -101,9 +104,11 @@ def script(commands: dict[str, str] | None = None) -> str:
     body = "\n".join([*lines, f"printf '\\n{_BEGIN}%s\\n' end"])
     return "\n".join(
         (
-            "export LC_ALL=C PATH=$PATH:/usr/sbin:/sbin",
+            f"printf '\\n{_BEGIN}in\\n'",
             'if [ "$(id -u)" = 0 ]; then run="/bin/sh -s"; else run="sudo -n /bin/sh -s"; fi',
             "$run <<'IMGFIX-END'",
+            # behind sudo, which hands no environment on
+            "export LC_ALL=C SYSTEMD_COLORS=0 PATH=$PATH:/usr/sbin:/sbin",
             body,
             "IMGFIX-END",
         )
@@ -121,6 +126,9 @@ def parse(output: str) -> dict[str, str]:
 
 def judge(answers: dict[str, str], expected: Expected) -> Iterator[Answer]:
     """Judge the answers one by one."""
+    if "in" not in answers:
+        yield Answer("questions", False, "the user was let in once, and then no more", "look at sshd's log")
+        return
     if "end" not in answers:
         yield Answer(
             "sudo", False, "the user cannot run commands as root", "look at sudoers: sudo -n must work"
@@ -197,6 +205,10 @@ def _agent(answers: dict[str, str], expected: Expected) -> Iterator[Answer]:
         )
 
 
+#: The systemd that makes the link by which the guest knows its resource disk; see rehearsal.credentials.
+_TAKES_CREDENTIALS = 252
+
+
 def _resource_disk(answers: dict[str, str], expected: Expected) -> Iterator[Answer]:
     disk = answers["resource disk"]
     swaps = [line.split()[0] for line in answers["swap"].splitlines()[1:] if line.strip()]
@@ -206,12 +218,19 @@ def _resource_disk(answers: dict[str, str], expected: Expected) -> Iterator[Answ
     mounted = {place: device for place, device in places.items() if disk and device.startswith(disk)}
     if expected.resource_disk and expected.agent == "cloud-init":
         place, device = next(iter(mounted.items()), ("", ""))
-        yield Answer(
-            "resource disk",
-            True if place else None,
-            f"{device} on {place}" if place else "not mounted by cloud-init",
-            "" if place else "cloud_init.init_modules: [disk_setup, mounts]",
-        )
+        systemd = re.match(r"systemd (\d+)", answers["systemd"])
+        if place:
+            yield Answer("resource disk", True, f"{device} on {place}")
+        elif not disk and systemd and int(systemd[1]) < _TAKES_CREDENTIALS:
+            yield Answer(
+                "resource disk",
+                None,
+                f"cannot be rehearsed with systemd {systemd[1]}, which takes no link of ours: on Azure udev makes it. "
+                "cloud-init has waited two minutes for it",
+            )
+        else:
+            remedy = "cloud_init.init_modules: [disk_setup, mounts]"
+            yield Answer("resource disk", None, "not mounted by cloud-init", remedy)
     inside = [swap for swap in swaps if not _is_on(swap, disk, mounted)]
     if inside:
         yield Answer("swap", False, f"swap on the OS disk: {', '.join(inside)}", "swap.remove: true")
@@ -261,6 +280,14 @@ def _fresh(answers: dict[str, str], expected: Expected) -> Iterator[Answer]:
             )
 
 
+def _not_grown(source: str, agent: str | None) -> str:
+    if agent == "waagent":
+        return "the Azure Linux Agent grows nothing: let cloud-init provision, or grow it in each VM (first_boot)"
+    if source.startswith("/dev/mapper/"):
+        return "cloud-init grows no logical volume: lvextend -r in each VM (first_boot), or in the source"
+    return "does a partition lie behind it? else growpart and resize2fs or xfs_growfs: packages.add cloud-guest-utils"
+
+
 def _growth(answers: dict[str, str], expected: Expected) -> Iterator[Answer]:
     fields = answers["root size"].splitlines()
     if not fields or len(fields[0].split()) < 3:
@@ -277,7 +304,7 @@ def _growth(answers: dict[str, str], expected: Expected) -> Iterator[Answer]:
         "root size",
         True if has_grown else None,
         f"{said}, {'grown' if has_grown else 'not grown: the disk was made 1 GiB larger'}",
-        "" if has_grown else "growpart and resize2fs or xfs_growfs: packages.add cloud-guest-utils",
+        "" if has_grown else _not_grown(source, expected.agent),
     )
 
 
@@ -312,6 +339,19 @@ _LOOKS: tuple[Callable[[dict[str, str], Expected], Iterator[Answer]], ...] = (
     _clock,
     _drivers,
 )
+
+
+def serial_console(*, kernel: bool, login: bool) -> Answer:
+    """Judge what was on the serial port: Azure shows nothing else of a VM that does not come up."""
+    if not kernel:
+        remedy = "kernel_args.add: [console=ttyS0, earlyprintk=ttyS0]"
+        return Answer("serial console", False, "the kernel writes nothing to ttyS0", remedy)
+    if not login:
+        remedy = "services.serial_console: ttyS0"
+        return Answer(
+            "serial console", None, "the kernel writes to ttyS0, and no login prompt came there", remedy
+        )
+    return Answer("serial console", True, "the kernel and a login prompt are on ttyS0")
 
 
 def kept(first: dict[str, str], second: dict[str, str]) -> Iterator[Answer]:

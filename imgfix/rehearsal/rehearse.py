@@ -334,6 +334,10 @@ def _answers(request: Request, spec: Spec, events: list[Event]) -> Iterator[Answ
             yield from questions.judge_update(answers["update"])
     if len(asked) > 1:
         yield from questions.kept(asked[0][1], asked[-1][1])
+    yield questions.serial_console(
+        kernel=any(event.stage is Stage.KERNEL for event in events),
+        login=any(event.kind is Kind.LOGIN for event in events),
+    )
     for event in events:
         if event.kind is Kind.OFF:
             is_clean = event.text == "clean"

@@ -84,6 +84,7 @@ def build(
             model.Phase(name=s.name, begin=round(s.begin, 3), seconds=round(s.seconds, 3))
             for s in sorted(spans, key=lambda span: span.begin)
         ),
+        rehearsal=diary.rehearsal,
         launches=diary.launches,
         next=_next(diary),
         failure=_failure(diary),

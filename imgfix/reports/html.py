@@ -9,7 +9,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from imgfix.console import printable
-from imgfix.reports import drawing
+from imgfix.rehearsal.model import RehearsalReport
+from imgfix.reports import drawing, timeline
 from imgfix.reports.model import Change, FileChange, Report
 
 #: A diff with more lines than this is folded.
@@ -30,13 +31,19 @@ _PHASES: Mapping[str, str] = {
 
 def page(report: Report) -> str:
     """Return the HTML page of a report."""
-    return _template().render(
+    return _template("page.html.j2").render(
         report=report,
         phases=_PHASES,
         seconds=(report.ended - report.began).total_seconds(),
         opened=_is_opened,
         draw=drawing,
+        timeline=timeline,
     )
+
+
+def rehearsal_page(found: RehearsalReport) -> str:
+    """Return the HTML page of a rehearsal."""
+    return _template("rehearsal_page.html.j2").render(found=found, draw=timeline)
 
 
 def _is_opened(file: FileChange) -> bool:
@@ -64,7 +71,7 @@ def _together(changes: Sequence[Change]) -> list[list[Change]]:
 
 
 @cache
-def _template() -> Template:
+def _template(name: str) -> Template:
     environment = Environment(
         loader=PackageLoader("imgfix.reports", "."),
         autoescape=True,
@@ -77,4 +84,4 @@ def _template() -> Template:
     environment.filters["together"] = _together
     environment.filters["human"] = drawing.human
     environment.filters["duration"] = drawing.duration
-    return environment.get_template("page.html.j2")
+    return environment.get_template(name)

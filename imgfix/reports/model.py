@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from imgfix.rehearsal.model import RehearsalReport
+
 VERSION = 1
 
 
@@ -268,6 +270,7 @@ class Report(Part):
         description="what looks secret and stays: kinds and paths, never contents"
     )
     warnings: tuple[Text, ...]
+    rehearsal: RehearsalReport | None = Field(description="the first boot, where --rehearse asked for it")
     phases: tuple[Phase, ...]
     launches: int = Field(description="appliances that were started")
     next: tuple[NextStep, ...]

@@ -67,6 +67,8 @@ class Agent:
         if faults and profile.packages.missing != "warn":
             message, hint = faults[0]
             raise GuestError(message, hint=f"{hint}; or go on without: --set packages.missing=warn")
+        if profile.provisioner == "waagent":
+            _require_provisioning(agent, tree)
         yield from (Advice(message) for message, _ in faults)
         if not faults and needs_update(profile, agent):
             yield Advice(
@@ -89,6 +91,18 @@ def _absent(profile: Profile) -> Iterator[Decision]:
             hint="install it, or let cloud-init provision: --set provisioning.agent=cloud-init",
         )
     yield Advice("the Azure Linux Agent is not installed: no VM extension will work")
+
+
+def _require_provisioning(agent: Software, tree: Tree) -> None:
+    """Debian 11's agent beside its Python never reports Ready; cloud-init does its work there."""
+    python = agents.python_too_new(tree, agent)
+    if python is not None:
+        raise GuestError(
+            f"the Azure Linux Agent {agent.version} shall provision and cannot: it calls array.tostring, which the "
+            f"guest's Python {python} no longer has",
+            hint="let cloud-init provision: --set provisioning.agent=cloud-init; or install a newer agent (2.2.54.2 "
+            "can)",
+        )
 
 
 def _python_missing(agent: Software, tree: Tree) -> Iterator[tuple[str, str]]:

@@ -12,7 +12,8 @@ import pytest
 
 from tests.boot import Boot
 from tests.guests import checks
-from tests.guests.workshop import USER, Applied, imgfix
+from tests.guests.workshop import USER, Applied, imgfix, sha256
+from tests.rehearsal import endings
 
 pytestmark = pytest.mark.appliance
 
@@ -42,14 +43,22 @@ def test_debian12_boots_by_bios_and_keeps_the_drivers_at_the_next_update(debian1
 
 @pytest.mark.xdist_group("debian12-uefi")
 def test_debian12_boots_by_uefi_without_boot_entries(debian12: Applied, shared: Path) -> None:
-    """A whole rehearsal, by an ordinary user, who could not write the VHD if he tried."""
+    """A whole rehearsal, by an ordinary user; nothing is left of it, and the VHD is what it was."""
     folder = shared / "rehearsal"
     report = folder / "rehearsal.json"
+    temporary = folder / "tmp"
+    temporary.mkdir(parents=True)
+    temporary.chmod(0o777)
+    before = sha256(debian12.vhd)
     run = imgfix(
         *("rehearse", debian12.vhd, "--generation", "2", "--agent", "cloud-init", "--report", report),
         folder=folder,
         user=USER,
+        environment={"TMPDIR": str(temporary)},
     )
+    assert sha256(debian12.vhd) == before
+    assert list(temporary.iterdir()) == []
+    assert not endings.processes(temporary)
     print(run.stdout)
     assert run.status == 0, run.stderr + run.stdout
     found = json.loads(report.read_text())
@@ -71,6 +80,7 @@ def test_debian12_boots_by_uefi_without_boot_entries(debian12: Applied, shared: 
         "swap",
         "host keys",
         "root size",
+        "serial console",
         "shutdown",
     ):
         assert answers[name]["ok"], answers[name]

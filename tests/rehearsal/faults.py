@@ -3,7 +3,8 @@
     python -m tests.rehearsal.faults PREPARED.vhd FOLDER [NAME ...]
 
 PREPARED.vhd is a Debian 13 that cloud-init provisions (the test disk `debian13`, applied). Without an appliance:
-debugfs edits the ext4 inside a sparse copy. Prints one line a fault; exit 1 if any verdict is another.
+debugfs edits the ext4 inside a sparse copy. Prints a row of a table for each: fault, stage, cause, seconds. Exit 1 if
+any verdict is another.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from pathlib import Path
 from imgfix.interrupt import Interrupts
 from imgfix.progress import Progress
 from imgfix.rehearsal.events import Stage
-from imgfix.rehearsal.rehearse import Request, Result, rehearse
+from imgfix.rehearsal.machine import Controller
+from imgfix.rehearsal.rehearse import Generation, Request, Result, rehearse
+from imgfix.rehearsal.spec import Agent
 
 MENU = "/boot/grub/grub.cfg"
 
@@ -69,14 +72,19 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A planted fault and the verdict that it shall have."""
+    """A planted fault and the verdict that it shall have: a stage and a cause, or an answer that is a no.
+
+    `controller` None tries all of them; `timeout` in seconds is short where the fault shows early.
+    """
 
     name: str
     plant: Callable[[Image], None]
-    stage: Stage
+    stage: Stage | None
     cause: str
-    agent: str = "cloud-init"
-    generation: str = "auto"
+    agent: Agent | None = "cloud-init"
+    generation: Generation = "auto"
+    controller: Controller | None = "virtio-scsi"
+    timeout: float = 600.0
 
 
 def _damage_initramfs(image: Image) -> None:
@@ -110,6 +118,19 @@ def _fstab(line: str) -> Callable[[Image], None]:
     return lambda image: image.change("/etc/fstab", r"\Z", line)
 
 
+def _static_network(image: Image) -> None:
+    image.write(
+        "/etc/network/interfaces",
+        "auto lo eth0\niface lo inet loopback\niface eth0 inet static\n  address 192.0.2.10/24\n",
+    )
+
+
+def _damage_root(image: Image) -> None:
+    """An inode that fsck -p does not dare to repair, in a file system that asks for a check."""
+    image.debugfs("sif /etc/fstab block[0] 99999999")
+    image.debugfs("ssv state 2")
+
+
 FAULTS = (
     Fault("no EFI loader", lambda image: None, Stage.FIRMWARE, "no removable loader", generation="2"),
     Fault("no boot code", lambda image: image.overwrite(0, bytes(440)), Stage.FIRMWARE, "no boot code",
@@ -118,18 +139,20 @@ FAULTS = (
           Stage.BOOT_LOADER, "grub rescue"),
     Fault("menu gone", _removed(MENU), Stage.BOOT_LOADER, "grub prompt"),
     Fault("kernel gone", _rename_kernel, Stage.BOOT_LOADER, "kernel not found"),
-    Fault("no serial console", lambda image: image.change(MENU, r"(console|earlyprintk)=\S*ttyS0\S*", ""),
-          Stage.KERNEL, "silent kernel", agent="none"),
     Fault("initramfs damaged", _damage_initramfs, Stage.INITRAMFS, "initramfs damaged"),
     Fault("no initramfs", lambda image: image.change(MENU, r"(?m)^\tinitrd.*$", ""), Stage.ROOT,
           "unknown root device"),
     Fault("root by disk name", lambda image: image.change(MENU, r"root=UUID=\S+", "root=/dev/vda2"), Stage.ROOT,
           "root by disk name"),
     Fault("wrong UUID", lambda image: image.change(MENU, r"root=UUID=e", "root=UUID=f"), Stage.ROOT,
-          "root not found"),
+          "root not found", controller=None),
+    Fault("rootdelay", lambda image: image.change(MENU, r"net\.ifnames=0", "net.ifnames=0 rootdelay=300"),
+          Stage.ROOT, "rootdelay sleep", timeout=60),
     Fault("no init", _removed("/usr/sbin/init"), Stage.INIT, "no init"),
+    Fault("root damaged", _damage_root, Stage.ROOT, "file system damaged"),
     Fault("fstab names a disk that is gone", _fstab("UUID=11111111-2222-3333-4444-55555 /d ext4 defaults 0 2\n"),
           Stage.INIT, "fstab device missing"),
+    Fault("static network", _static_network, Stage.NETWORK, "no DHCP"),
     Fault("cloud-init disabled", lambda image: image.write("/etc/cloud/cloud-init.disabled", ""),
           Stage.DATASOURCE, "cloud-init disabled"),
     Fault("cloud-init disabled by the kernel",
@@ -142,6 +165,8 @@ FAULTS = (
     Fault("keys refused",
           lambda image: image.write("/etc/ssh/sshd_config.d/00-site.conf", "PubkeyAuthentication no\n"),
           Stage.SSH, "key refused"),
+    Fault("no serial console", lambda image: image.change(MENU, r"(console|earlyprintk)=\S*ttyS0\S*", ""),
+          None, "serial console"),
 )  # fmt: skip
 
 
@@ -157,32 +182,55 @@ def verdict(fault: Fault, prepared: Path, folder: Path) -> Result:
     """Plant a fault, rehearse, remove the copy."""
     path = planted(fault, prepared, folder)
     try:
-        generation = "1" if fault.generation == "1" else "2" if fault.generation == "2" else "auto"
-        agent = "cloud-init" if fault.agent == "cloud-init" else None
-        return rehearse(Request(path, generation=generation, agent=agent), Progress(), Interrupts())  # type: ignore[arg-type]
+        request = Request(
+            path,
+            generation=fault.generation,
+            agent=fault.agent,
+            controller=fault.controller,
+            timeout=fault.timeout,
+        )
+        return rehearse(request, Progress(), Interrupts())
     finally:
         path.unlink()
 
 
+def seen(result: Result) -> tuple[Stage | None, str]:
+    """Return what a rehearsal's verdict is, as a fault has it."""
+    cause = result.attempt.cause
+    if cause is not None:
+        return cause.stage, cause.name
+    wrong = [answer.name for answer in result.attempt.answers if answer.ok is False]
+    return None, ", ".join(wrong) or "passed"
+
+
 def main() -> int:
+    """Plant one fault after the other; returns the exit status."""
     prepared, folder, *names = sys.argv[1:]
     wrong = 0
     for fault in FAULTS:
         if names and fault.name not in names:
             continue
-        attempt = verdict(fault, Path(prepared), Path(folder)).attempt
-        seen = (attempt.cause.stage, attempt.cause.name) if attempt.cause else (None, "passed")
-        is_right = seen == (fault.stage, fault.cause)
+        result = verdict(fault, Path(prepared), Path(folder))
+        attempt = result.attempt
+        stage, cause = seen(result)
+        is_right = (stage, cause) == (fault.stage, fault.cause)
         wrong += not is_right
-        where = seen[0].words if seen[0] is not None else "nowhere"
         end = max((event.at for event in attempt.events), default=0.0)
-        print(f"{'ok  ' if is_right else 'WRONG'} {fault.name}: {where}, {seen[1]} ({end:.0f} s)"
-              f"{'' if is_right else f', wanted {fault.stage.words}, {fault.cause}'}", flush=True)  # fmt: skip
+        print(
+            f"| {fault.name} | {_words(stage)} | {cause} | {end:.0f} | {'' if is_right else 'WRONG'} |",
+            flush=True,
+        )
         (Path(folder) / f"{re.sub('[^a-zA-Z]+', '-', fault.name)}.log").write_text(attempt.console)
         if not is_right:
+            print(f"wanted {_words(fault.stage)}, {fault.cause}; {attempt.cause}; reached {attempt.reached}")
+            for event in attempt.events[-12:]:
+                print(f"   {event.at:.1f} {event.kind.value}: {event.text[:200]}")
             print("   | " + "\n   | ".join(attempt.console.splitlines()[-8:]), flush=True)
-            print(f"   cause: {attempt.cause}", flush=True)
     return 1 if wrong else 0
+
+
+def _words(stage: Stage | None) -> str:
+    return "came to SSH" if stage is None else stage.words
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A report of a rehearsal: what cannot be written is refused before anything boots."""
+"""A report of a rehearsal: refused before anything boots where it cannot be written; its time line and marked log."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import pytest
 
 from imgfix.errors import UsageError
 from imgfix.rehearsal import report
+from imgfix.rehearsal.model import Finding, Moment, RehearsalReport, Try, Why
+from imgfix.reports import html, timeline
 from tests.disk.disks import ordinary_user
 
 
@@ -35,3 +37,57 @@ def test_a_folder_that_is_missing_closed_or_out_of_reach_is_told(tmp_path: Path)
     finally:
         folder.chmod(0o755)
         shutil.rmtree(folder)
+
+
+def _try(*, cause: Why | None = None) -> Try:
+    log = (
+        "GNU GRUB\n[    0.000000] Linux version 6.1\n<script>alert(1)</script>\n"
+        "ALERT!  /dev/vda2 does not exist.  Dropping to a shell!\n(initramfs) "
+    )
+    events = (
+        Moment(at=0.0, boot=1, kind="started", stage=None, text="Generation 1"),
+        Moment(at=1.0, boot=1, kind="console", stage="boot loader", text="the boot loader runs"),
+        Moment(at=10.0, boot=1, kind="console", stage="kernel", text="the kernel starts"),
+        Moment(at=20.0, boot=1, kind="dead end", stage=None, text="it will not get further"),
+        Moment(at=50.0, boot=1, kind="off", stage=None, text="the guest did not shut down"),
+    )
+    return Try(controller="ide", reached="kernel", arrived=cause is None, cause=cause, events=events,
+               answers=(Finding(name="swap", ok=False, detail="<b>swap</b>", remedy="swap.remove: true"),),
+               serial_log=log, second_serial_log="")  # fmt: skip
+
+
+CAUSE = Why(name="root by disk name", stage="root file system", text="the root is /dev/vda2", remedy="a UUID",
+            profile_key="fstab.by_uuid: true", line="ALERT!  /dev/vda2 does not exist.")  # fmt: skip
+
+
+def _report(attempt: Try) -> RehearsalReport:
+    return RehearsalReport(
+        version=1, disk="/d<.vhd", generation=1, accelerator="tcg", passed=False, attempts=(attempt,)
+    )
+
+
+def test_the_time_line_goes_from_one_stage_to_the_next_and_ends_at_what_failed() -> None:
+    rows = timeline.rows(_try(cause=CAUSE), 1)
+    assert [(row.name, row.seconds, row.kind) for row in rows] == [
+        ("boot loader", 1.0, "stage"),
+        ("kernel", 10.0, "stage"),
+        ("root file system", 20.0, "failed"),
+    ]
+    assert [row.line for row in rows] == [0, 1, None]
+    assert rows[1].x == pytest.approx(rows[0].end)
+    assert all(row.x >= 0 and row.end <= 1000 for row in rows)
+    good = [row.name for row in timeline.rows(_try(), 1)]
+    assert good == ["boot loader", "kernel", "off"]
+
+
+def test_the_page_marks_the_lines_that_tell_and_escapes_the_guest() -> None:
+    page = html.rehearsal_page(_report(_try(cause=CAUSE)))
+    assert "<script>" not in page
+    assert "<b>swap" not in page
+    assert "/d&lt;.vhd" in page
+    assert '<mark id="boot1-line1" class="proof" title="kernel">' in page
+    assert '<mark id="boot1-line3" class="symptom">ALERT!' in page
+    assert 'href="#boot1-line1"' in page
+    assert "It does not come to root file system" in page
+    good = html.rehearsal_page(_report(_try()))
+    assert 'class="symptom"' not in good  # a boot that arrived had no symptoms, whatever it printed

@@ -69,7 +69,7 @@ class Network:
     def plan(self, profile: Profile, facts: Facts, tree: Tree) -> Iterator[Decision]:
         """Yield edits and removals of each store, advice on static settings, and one file where DHCP needs it."""
         if profile.network.dhcp:
-            yield from _dhcp(profile, tree)
+            yield from _dhcp(profile, facts, tree)
         else:
             yield Noop("the profile leaves the network alone")
         if profile.network.sriov_rule:
@@ -78,7 +78,7 @@ class Network:
             yield from sriov.unmanaged(tree, networkd=networkd_runs or managers.networkd_starts(tree))
 
 
-def _dhcp(profile: Profile, tree: Tree) -> Iterator[Decision]:
+def _dhcp(profile: Profile, facts: Facts, tree: Tree) -> Iterator[Decision]:
     nic = profile.network.interface
     found = [_Found(store, store.reader(tree, nic), store.interfaces(tree, nic)) for store in STORES]
     kept = [one for one in found if profile.network.keep_static and one.is_static]
@@ -94,7 +94,11 @@ def _dhcp(profile: Profile, tree: Tree) -> Iterator[Decision]:
     yield from networkd.links(tree)
     yield from udev.names(tree)
     charge = _in_charge(found)
-    yield from _ensured([one for one in charge if one not in kept], found, tree, nic)
+    needed = (
+        [one for one in found if isinstance(one.store, Ifcfg)] if _agent_needs_ifcfg(profile, facts) else []
+    )
+    ensured = [*needed, *(one for one in charge if one not in needed)]
+    yield from _ensured([one for one in ensured if one not in kept], found, tree, nic)
     readers = frozenset(one.reader for one in charge if one.reader)
     if not readers:
         yield Advice(f"no network manager is known to start at boot; on Azure {nic} needs one that does DHCP")
@@ -104,6 +108,15 @@ def _dhcp(profile: Profile, tree: Tree) -> Iterator[Decision]:
     yield from cloud_config.leftover(tree)
     yield from mentions.of_old_nics(tree, {i.name for i in gone}, nic)
     yield from mentions.static_dns(tree, readers)
+
+
+def _agent_needs_ifcfg(profile: Profile, facts: Facts) -> bool:
+    """Tell whether the Azure Linux Agent provisions a relative of Red Hat.
+
+    It keeps the host name in ifcfg-eth0 there, whoever reads that, and ends with an error where the file is missing:
+    set_dhcp_hostname in azurelinuxagent/common/osutil/redhat.py.
+    """
+    return profile.provisioner == "waagent" and facts.distro.family == "rhel"
 
 
 def _in_charge(found: Sequence[_Found]) -> list[_Found]:
