@@ -64,12 +64,13 @@ def inspect(disk: Path, as_json: bool, image_format: str | None, key_files: tupl
 
 
 @cli.command()
+@click.option("--json", "as_json", is_flag=True, help="The answers as JSON on stdout.")
 @click.option("--no-launch", is_flag=True, help="Leave out the trial launch of the appliance.")
-def doctor(no_launch: bool) -> None:
+def doctor(as_json: bool, no_launch: bool) -> None:
     """Can this host do it? Each "no" comes with its remedy. Exit 4 if something is missing."""
     from imgfix import checkup
 
-    if not checkup.show(launch=not no_launch):
+    if not checkup.show(launch=not no_launch, as_json=as_json):
         raise _Exit(ExitCode.HOST)
 
 

@@ -1,4 +1,4 @@
-"""imgfix inspect: the facts of a disk, read-only, as a table or JSON."""
+"""imgfix inspect: the facts of a disk, read-only, as a table or JSON. `imgfix schema inspection` prints its schema."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import Literal
 
 from rich.console import Console
 from rich.table import Table
 
+from imgfix import __version__
 from imgfix.console import safe
 from imgfix.disk.overlay import overlay
 from imgfix.disk.partition import PartitionTable
@@ -27,6 +29,8 @@ from imgfix.progress import Progress
 from imgfix.session import opened
 from imgfix.steps.storage import remarks
 
+VERSION: Literal[1] = 1
+
 
 @dataclass(frozen=True, slots=True)
 class Inspected:
@@ -35,6 +39,21 @@ class Inspected:
     facts: Facts
     table: PartitionTable
     bootloader: Bootloader
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What --json prints. The version changes whenever a field changes its meaning, or goes.
+
+    Bytes of the guest that are no UTF-8 are written `\\xNN`; sets are sorted.
+    """
+
+    format: Literal["imgfix-inspection"]
+    version: Literal[1]
+    imgfix: str
+    facts: Facts
+    partitions: PartitionTable
+    boot_loader: Bootloader
 
 
 def inspect(
@@ -74,12 +93,8 @@ def show(found: Inspected, *, as_json: bool) -> None:
     """Print the facts on stdout."""
     facts = found.facts
     if as_json:
-        data = {
-            "facts": _plain(facts),
-            "partitions": _plain(found.table),
-            "boot_loader": _plain(found.bootloader),
-        }
-        print(json.dumps(data, indent=2, sort_keys=True))
+        told = Document("imgfix-inspection", VERSION, __version__, facts, found.table, found.bootloader)
+        print(json.dumps(_plain(told), indent=2, sort_keys=True))
         return
     console = Console()
     console.print(
@@ -200,7 +215,9 @@ def _plain(value: object) -> object:
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, frozenset):
-        return sorted(value)
+        return sorted((_plain(part) for part in value), key=str)
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     if isinstance(value, list | tuple):
         return [_plain(part) for part in value]
     return value

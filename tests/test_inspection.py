@@ -21,6 +21,7 @@ from imgfix.facts.model import (
     Storage,
     Verdict,
 )
+from tests.schema import require_fit
 
 DRIVERS = (
     ("hv_vmbus", DriverState.BUILTIN),
@@ -30,7 +31,7 @@ DRIVERS = (
 )
 IMAGE = InitramfsFacts("/boot/initrd", 1, "zstd", frozenset({"hv_storvsc"}), ())
 FACTS = Facts(
-    Distro("debian", (), "12", "Debian [12]", "debian"),
+    Distro("debian", ("\udcff",), "12", "Debian [12]", "debian"),
     (Kernel("6.1.0", "/boot/vmlinuz", IMAGE, DRIVERS, True), Kernel("6.2.0", "/boot/v", None, DRIVERS, True)),
     (),
     Storage("gpt", ()),
@@ -76,6 +77,8 @@ def test_the_table(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monke
 def test_json(capsys: pytest.CaptureFixture[str]) -> None:
     inspection.show(FOUND, as_json=True)
     printed = json.loads(capsys.readouterr().out)
+    require_fit("inspection", printed)
+    assert printed["facts"]["distro"]["id_like"] == ["\\xff"]
     assert printed["boot_loader"]["grub2"][0]["path"] == "/boot/grub/grub.cfg"
     facts = printed["facts"]
     assert facts["generations"] == {

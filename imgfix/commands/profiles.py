@@ -9,6 +9,18 @@ from click.shell_completion import CompletionItem
 
 #: A file larger than this (bytes) is no profile, and nothing of it is shown.
 _MAX_BYTES = 1 << 20
+#: As imgfix.published has them, which is heavy to load.
+SCHEMAS = (
+    "batch-line",
+    "batch-result",
+    "doctor",
+    "inspection",
+    "profile",
+    "progress",
+    "readiness",
+    "rehearsal",
+    "report",
+)
 
 
 @click.command("schema")
@@ -20,9 +32,21 @@ def schema() -> None:
 
 
 @click.command("schema")
-@click.argument("name", type=click.Choice(["profile", "progress", "readiness", "report"]))
+@click.argument("name", type=click.Choice(SCHEMAS), metavar="NAME")
 def published_schema(name: str) -> None:
-    """Print a published JSON schema: of profiles, of --progress json, of --report FILE.json, of check --json."""
+    """Print a published JSON schema.
+
+    \b
+    profile       a profile, for editors
+    report        apply --report FILE.json
+    readiness     check --json and verify --json
+    inspection    inspect --json
+    doctor        doctor --json
+    rehearsal     rehearse --report FILE.json
+    progress      a line of apply --progress json
+    batch-result  NAME.json in the results of a batch
+    batch-line    a line that a batch prints into a pipe
+    """
     from imgfix import published
 
     click.echo(published.schema(name), nl=False)

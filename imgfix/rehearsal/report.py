@@ -6,6 +6,7 @@ import html
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -14,8 +15,9 @@ from imgfix.errors import UsageError
 from imgfix.rehearsal.diagnosis import marked_lines
 from imgfix.rehearsal.events import Kind, Stage
 from imgfix.rehearsal.rehearse import Attempt, Result
+from imgfix.reports.model import Text
 
-VERSION = 1
+VERSION: Literal[1] = 1
 _SUFFIXES = (".json", ".html")
 
 
@@ -69,8 +71,9 @@ class Try(_Model):
 class RehearsalReport(_Model):
     """The whole outcome; the last of `attempts` counts."""
 
-    version: int
-    disk: str
+    format: Literal["imgfix-rehearsal"] = "imgfix-rehearsal"
+    version: Literal[1]
+    disk: Text
     generation: int
     accelerator: str
     passed: bool
