@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from imgfix.pipeline import Request
 
 
-@click.command()
+@click.command(short_help="Make DISK ready for Azure, as a fixed VHD of its own.")
 @click.argument("profile", shell_complete=profiles.complete)
 @click.argument("disk", type=FILE)
 @click.option("-o", "--output", type=FILE, help="The VHD to write; default: DISK with .vhd.")

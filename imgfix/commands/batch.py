@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 FROM_ENVIRONMENT = "environment"
 
 
-@click.command()
+@click.command(short_help="Make many disks ready: a manifest, or all of a folder.")
 @click.argument("arguments", nargs=-1, required=True, metavar="MANIFEST | PROFILE DIR OUTDIR")
 @click.option("--jobs", type=click.IntRange(1), metavar="N", help="Images at a time at most; default: cores.")
 @click.option("--memory", metavar="SIZE", help="Memory for all of them, such as 6GiB; default: what is free.")

@@ -13,7 +13,7 @@ from imgfix.commands.paths import FILE
 from imgfix.errors import ExitCode
 
 
-@click.command()
+@click.command(short_help="Is DISK ready for Azure? What would apply change?")
 @click.argument("arguments", nargs=-1, required=True, metavar="[PROFILE] DISK")
 @click.option("--json", "as_json", is_flag=True, help="The verdict as JSON on stdout.")
 @click.option("-v", "--verbose", is_flag=True, help="Show every finding with its evidence.")

@@ -12,7 +12,7 @@ from imgfix.commands.paths import FILE
 from imgfix.errors import ExitCode
 
 
-@click.command()
+@click.command(short_help="Prove a finished VHD: the file, and all that is in it.")
 @click.argument("disk", metavar="OUT.vhd", type=FILE)
 @click.option(
     "--against", metavar="PROFILE", default="auto", help="The profile that it was made with; default: auto."
