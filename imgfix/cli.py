@@ -107,7 +107,7 @@ def profile_list() -> None:
 
 
 @profile.command("show")
-@click.argument("name", shell_complete=profiles.complete)
+@click.argument("name", metavar="PROFILE", shell_complete=profiles.complete_named)
 @click.option(
     "--resolved/--as-written",
     default=True,
@@ -128,7 +128,9 @@ def profile_show(name: str, resolved: bool, mode: str | None, settings: tuple[st
 
 
 @profile.command("validate")
-@click.argument("names", nargs=-1, required=True, metavar="PROFILE...", shell_complete=profiles.complete)
+@click.argument(
+    "names", nargs=-1, required=True, metavar="PROFILE...", shell_complete=profiles.complete_named
+)
 def profile_validate(names: Sequence[str]) -> None:
     """Check profiles; errors come with file, line, column, YAML path, and carets under the place."""
     from imgfix import profile_load

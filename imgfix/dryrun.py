@@ -18,7 +18,7 @@ from imgfix.difference import Difference
 from imgfix.interrupt import Interrupts
 from imgfix.plan import Item, Plan
 from imgfix.preview import Preview, Wish, preview
-from imgfix.readiness.judge import act_of, reason_without_place
+from imgfix.readiness.judge import act_of, reason_without_place, unforeseen
 from imgfix.readiness.model import Action
 
 #: What the lists are called, in the order in which an apply works, and what is in each.
@@ -132,6 +132,7 @@ def _remarks(found: Preview) -> Iterator[str]:
     yield from (fault.text for fault in found.faults if fault.requirement != "R1")
     yield from found.warnings
     yield from (item.decision.text for item in found.plan.advice if isinstance(item.decision, Advice))
+    yield from unforeseen(found.plan)
     for refusal in found.pending:
         yield f"decided when the packages are installed; now {refusal.error.message}"
 

@@ -98,7 +98,7 @@ def find(name: str) -> Path:
     )
     if name == AUTO:
         raise ProfileError(
-            f"{name}: is no profile, but the wish for the one that suits a guest: only `imgfix apply` can choose",
+            f"{name}: is no profile, but the wish for the one that suits a guest: only commands with a disk choose",
             hint=f"bundled profiles: {', '.join(bundled_names())}",
         )
     near = difflib.get_close_matches(name.removesuffix(".yaml"), bundled_names(), 1)

@@ -53,10 +53,33 @@ def published_schema(name: str) -> None:
 
 
 def complete(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Complete PROFILE: bundled names, `auto`, and files. Nothing heavy is loaded for a press of the tab key."""
+    """Complete PROFILE of a command with a disk: bundled names, `auto`, and files."""
+    return _completed(["auto", *_names()], incomplete)
+
+
+def complete_named(
+    _context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Complete PROFILE of a command without one, where nothing can be chosen by itself."""
+    return _completed(_names(), incomplete)
+
+
+def complete_first(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Complete PROFILE as the first of several arguments; the others are files."""
+    is_first = not context.params.get(parameter.name or "")
+    return complete(context, parameter, incomplete) if is_first else _completed([], incomplete)
+
+
+def _names() -> list[str]:
+    """Return the bundled profiles' names. Nothing heavy is loaded for a press of the tab key."""
     package = Path(__file__).parent.parent
     folder = next(f for f in (package / "profiles", package.parent / "profiles") if f.is_dir())
-    names = ["auto", *sorted(path.stem for path in folder.glob("*.yaml"))]
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def _completed(names: list[str], incomplete: str) -> list[CompletionItem]:
     found = [CompletionItem(name) for name in names if name.startswith(incomplete)]
     return found if "/" not in incomplete and found else [CompletionItem(incomplete, type="file")]
 

@@ -28,7 +28,7 @@ from imgfix.disk.finished import misaligned, overlapping
 from imgfix.disk.size import describe
 from imgfix.errors import HostError, ImgfixError
 from imgfix.facts.model import Facts
-from imgfix.plan import Refusal
+from imgfix.plan import Plan, Refusal
 from imgfix.preview import Preview
 from imgfix.readiness import evidence
 from imgfix.readiness.model import (
@@ -44,6 +44,7 @@ from imgfix.readiness.model import (
     Status,
 )
 from imgfix.readiness.requirements import AFTER_PACKAGES, SILENT, TITLES, covered_by, requirements_of
+from imgfix.steps.packages import Packages
 
 #: The step that findings about the image file itself are told of.
 _DISK = "disk"
@@ -165,9 +166,23 @@ def _of_plan(preview: Preview) -> Iterator[Placed]:
         words = f"{finding.action.value if finding.action else ''} {finding.target}: {finding.text}".lstrip()
         for requirement in requirements_of(item.step, words, preview.facts):
             yield requirement, finding
+    for text in unforeseen(preview.plan):
+        yield "R17", Finding(status=Status.FIXED, text=text, step=Packages.name)
     for refusal, finding in _refused(preview):
         for requirement in requirements_of(refusal.step, finding.text, preview.facts):
             yield requirement, finding
+
+
+def unforeseen(plan: Plan) -> Iterator[str]:
+    """Say what a plan cannot tell before its packages are installed; nothing where it installs none."""
+    steps = ", ".join(sorted(AFTER_PACKAGES))
+    if any(not (install.files or install.parallel) for install in plan.installs):
+        yield (
+            "the packages come from the guest's own repositories: what comes along with them is known when they are "
+            f"installed, and so is all that these steps change: {steps}"
+        )
+    elif plan.installs:
+        yield f"what these steps change is known when the packages are installed: {steps}"
 
 
 def _is_early(preview: Preview, step: str) -> bool:

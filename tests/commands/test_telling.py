@@ -118,6 +118,11 @@ def test_a_profile_completes_to_bundled_names_and_files(tmp_path: Path) -> None:
     found = {item.value for item in complete.get_completions(["apply"], "r")}
     assert {"rhel", "rhel6"} <= found
     assert "auto" in {item.value for item in complete.get_completions(["apply"], "")}
+    assert {item.value for item in complete.get_completions(["verify", "--against"], "u")} == {"ubuntu"}
+    assert "rhel" in {item.value for item in complete.get_completions(["check"], "")}
+    assert [item.type for item in complete.get_completions(["check", "rhel"], "")] == ["file"]
+    assert [item.type for item in complete.get_completions(["batch", "rhel"], "r")] == ["file"]
+    assert "auto" not in {item.value for item in complete.get_completions(["profile", "show"], "")}
     (file,) = complete.get_completions(["apply"], "./mine")
     assert file.type == "file"
     assert {item.value for item in complete.get_completions(["profile"], "s")} == {"show", "schema"}
