@@ -38,8 +38,7 @@ def apply(plan: Plan, guest: Guest, say: Callable[[str], None]) -> None:
     """
     for number, edit in enumerate(plan.edits):
         if isinstance(edit, AppendFile):
-            why = edit.reason.removeprefix(edit.path).lstrip(": ")
-            say(f"appending {len(edit.content)} bytes to initramfs {edit.path}: {why}")
+            say(f"appending {-(-len(edit.content) // 1024)} KiB to initramfs {edit.path}")
         _edit(edit, guest)
         boundary(f"edit-{number}")
     for command in plan.commands:

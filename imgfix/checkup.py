@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from imgfix import __version__
@@ -61,8 +62,7 @@ def show(*, launch: bool, as_json: bool = False) -> bool:
     if as_json:
         print(checkup(findings).model_dump_json(indent=2))
         return is_able(findings)
-    for finding in findings:
-        console.print(_line(finding), soft_wrap=True)
+    console.print(_table(findings))
     able = is_able(findings)
     console.print(
         "imgfix can work here" if able else "[bold red]imgfix cannot work here[/] until each no is mended"
@@ -70,11 +70,14 @@ def show(*, launch: bool, as_json: bool = False) -> bool:
     return able
 
 
-def _line(finding: Finding) -> Text:
-    mark, style = _MARKS[finding.ok]
-    line = Text(f"{mark:>5}  ", style=style)
-    line.append(f"{finding.name:<14}", style="bold")
-    line.append(f" {printable(finding.detail)}", style="default")
-    if finding.remedy:
-        line.append(f"\n{'':>21} -> {printable(finding.remedy)}", style="cyan")
-    return line
+def _table(findings: tuple[Finding, ...]) -> Table:
+    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 1))
+    table.add_column("mark", justify="right", no_wrap=True)
+    table.add_column("question", no_wrap=True, style="bold")
+    table.add_column("answer", overflow="fold")
+    for finding in findings:
+        mark, style = _MARKS[finding.ok]
+        table.add_row(Text(mark, style), finding.name, Text(printable(finding.detail)))
+        if finding.remedy:
+            table.add_row("", "", Text(f"-> {printable(finding.remedy)}", "cyan"))
+    return table

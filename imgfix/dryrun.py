@@ -24,7 +24,7 @@ from imgfix.readiness.model import Action
 #: What the lists are called, in the order in which an apply works, and what is in each.
 _LISTS: tuple[tuple[str, frozenset[Action]], ...] = (
     ("packages", frozenset({Action.INSTALL, Action.UNINSTALL})),
-    ("written", frozenset({Action.WRITE, Action.LINK, Action.COPY, Action.APPEND, Action.SET})),
+    ("written", frozenset({Action.WRITE, Action.EMPTY, Action.LINK, Action.COPY, Action.APPEND, Action.SET})),
     ("removed", frozenset({Action.REMOVE})),
     ("run in the guest", frozenset({Action.RUN})),
     ("rebuilt by the guest's own tools", frozenset({Action.REBUILD})),
@@ -171,9 +171,8 @@ def _head(found: Preview) -> Iterator[str]:
     held = {difference.path for difference in _held(found.differences)}
     emptied = {difference.path for difference in found.differences if gitdiff.is_emptied(difference)}
     for act in acts(found.plan):
-        if act.action is Action.WRITE and act.target in emptied:
-            yield f"empty {act.target}: {act.reason}"
-        elif act.action is Action.SET or act.target not in held:
+        is_extra = act.action is Action.SET or (act.action is Action.EMPTY and act.target in emptied)
+        if is_extra or act.target not in held:
             yield act.line
     for text in _remarks(found):
         yield f"note: {text}"

@@ -18,7 +18,7 @@ from imgfix import __version__
 from imgfix.console import safe
 from imgfix.disk.overlay import overlay
 from imgfix.disk.partition import PartitionTable
-from imgfix.disk.size import GIB, MIB
+from imgfix.disk.size import short
 from imgfix.disk.source import announce, open_source
 from imgfix.facts.bootloader import Bootloader, read_bootloader
 from imgfix.facts.model import DriverState, Facts, Kernel
@@ -97,12 +97,13 @@ def show(found: Inspected, *, as_json: bool) -> None:
         print(json.dumps(_plain(told), indent=2, sort_keys=True))
         return
     console = Console()
+    storage = _storage(facts, is_cut=console.is_terminal)
     console.print(
         f"[bold]{safe(facts.distro.pretty_name)}[/] (family {facts.distro.family}), "
         f"{len(facts.packages)} packages",
         highlight=False,
     )
-    console.print(_boot(facts, found.bootloader), "", _storage(facts), "", _kernels(facts), highlight=False)
+    console.print(_boot(facts, found.bootloader), "", storage, "", _kernels(facts), highlight=False)
     for line in _lines(facts):
         console.print(line, highlight=False)
 
@@ -121,7 +122,7 @@ def _boot(facts: Facts, loader: Bootloader) -> Table:
             word = "[green]boots[/]" if verdict.possible else "[yellow]does not boot[/]"
             grid.add_row(name, word, safe("; ".join(verdict.reasons)))
     for index, (name, paths) in enumerate(_loaders(loader)):
-        grid.add_row("" if index else "boot loader", name, safe(", ".join(paths)))
+        grid.add_row("" if index else "boot loader", name, safe("\n".join(paths)))
     return grid
 
 
@@ -154,7 +155,8 @@ def _lines(facts: Facts) -> Iterator[str]:
         yield f"[yellow]note[/] {safe(remark)}"
 
 
-def _storage(facts: Facts) -> Table:
+def _storage(facts: Facts, *, is_cut: bool) -> Table:
+    """Return a row a file system. `is_cut`: a UUID that does not fit is cut, and not wrapped."""
     found = facts.generations
     verdicts = (("BIOS", found.gen1), ("UEFI", found.gen2)) if found is not None else ()
     boots = " and ".join(name for name, verdict in verdicts if verdict.possible)
@@ -162,13 +164,14 @@ def _storage(facts: Facts) -> Table:
     for column in ("device", "type", "mounted at", "size", "free", "UUID"):
         grid.add_column(
             column,
-            overflow="fold",
+            overflow="ellipsis" if is_cut and column == "UUID" else "fold",
+            no_wrap=is_cut and column == "UUID",
             justify="right" if column in ("size", "free") else "left",
             header_style="dim",
         )
     for f in facts.storage.filesystems:
-        free = _short(f.free) if f.free is not None else ""
-        grid.add_row(safe(f.device), f.fstype, safe(f.mountpoint or ""), _short(f.size), free, safe(f.uuid))
+        free = short(f.free) if f.free is not None else ""
+        grid.add_row(safe(f.device), f.fstype, safe(f.mountpoint or ""), short(f.size), free, safe(f.uuid))
     return grid
 
 
@@ -176,10 +179,6 @@ def _grid(title: str) -> Table:
     return Table(
         title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 1)
     )
-
-
-def _short(size: int) -> str:
-    return f"{size / GIB:.2f} GiB" if size >= GIB else f"{size / MIB:.0f} MiB"
 
 
 def _kernels(facts: Facts) -> Table:

@@ -63,7 +63,8 @@ def test_the_table(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monke
     assert ["Generation 1", "does not boot", "no boot code"] in rows
     assert ["Generation 2", "boots", "one; two"] in rows
     stub = "/boot/efi/EFI/debian/grub.cfg (leads to /boot/grub/grub.cfg)"
-    assert ["boot loader", "GRUB 2", f"/boot/grub/grub.cfg, {stub}"] in rows
+    assert ["boot loader", "GRUB 2", "/boot/grub/grub.cfg"] in rows
+    assert [stub] in rows
     assert ["made by", "/usr/sbin/grub-mkconfig"] in rows
     assert ["LILO", "/etc/[bold]lilo.conf"] in rows
     assert "/etc/modprobe.d/a.conf:3: `install udf /bin/true` keeps udf from loading" in text

@@ -110,7 +110,7 @@ def _run(request: Request, telling: tellings.Telling) -> None:
     with interrupts.installed():
         with telling.of(request.disk, request.target) as (progress, diary):
             result = pipeline.run(request, progress, interrupts, diary)
-        report.show(Console(), result, progress.seconds)
+        report.show(Console(), result, progress.seconds, telling.reports)
         if result.rehearsal is not None:
             from imgfix.rehearsal import show
 

@@ -151,7 +151,10 @@ def _of_host() -> Iterator[Placed]:
         return
     name = f"qemu-img {'.'.join(map(str, version))}"
     seen = (Evidence(kind=EvidenceKind.HOST, name=name),)
-    yield "R11", Finding(status=Status.READY, text=f"{name} is none of those", step=_DISK, evidence=seen)
+    yield (
+        "R11",
+        Finding(status=Status.READY, text=f"{name} is not among those that do", step=_DISK, evidence=seen),
+    )
 
 
 def _of_plan(preview: Preview) -> Iterator[Placed]:
@@ -254,8 +257,8 @@ def reason_without_place(reason: str, target: str) -> str:
 def act_of(decision: Decision) -> tuple[Action, str]:
     """Return what a change does, and to what: a path, a device, packages or a command line."""
     match decision:
-        case WriteFile(path):
-            return Action.WRITE, path
+        case WriteFile(path, content):
+            return Action.WRITE if content else Action.EMPTY, path
         case Remove(path):
             return Action.REMOVE, path
         case Link(path):

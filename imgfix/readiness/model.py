@@ -55,6 +55,7 @@ class Action(str, Enum):
     """What apply does to a target."""
 
     WRITE = "write"
+    EMPTY = "empty"
     REMOVE = "remove"
     LINK = "link"
     COPY = "copy"
