@@ -13,7 +13,7 @@ from imgfix.yamltext import Mark, YamlPath, dotted
 _FRIENDLY = {
     "bool_type": "true or false is needed here; yes, no, on and off are words, not booleans",
     "model_type": "a mapping of settings is needed here",
-    "dict_type": "a mapping is needed here",
+    "dict_type": "a mapping is needed here: name: value",
     "tuple_type": "a list is needed here: [one, two]",
     "string_type": "a word is needed here; quote it if it looks like something else",
     "int_type": "a whole number is needed here",
