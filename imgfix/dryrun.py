@@ -18,8 +18,9 @@ from imgfix.difference import Difference
 from imgfix.interrupt import Interrupts
 from imgfix.plan import Item, Plan
 from imgfix.preview import Preview, Wish, preview
-from imgfix.readiness.judge import act_of, reason_without_place, unforeseen
+from imgfix.readiness.judge import act_of, unforeseen
 from imgfix.readiness.model import Action
+from imgfix.wording import without_place
 
 #: What the lists are called, in the order in which an apply works, and what is in each.
 _LISTS: tuple[tuple[str, frozenset[Action]], ...] = (
@@ -89,7 +90,7 @@ def _act(item: Item) -> Act:
 def _reason(decision: Decision, target: str) -> str:
     if isinstance(decision, Noop | Advice):
         raise TypeError(f"{type(decision).__name__} changes nothing")
-    return reason_without_place(decision.reason, target)
+    return without_place(decision.reason, target)
 
 
 def show(console: Console, found: Preview) -> None:

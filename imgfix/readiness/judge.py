@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 
 from imgfix import __version__
@@ -45,6 +44,7 @@ from imgfix.readiness.model import (
 )
 from imgfix.readiness.requirements import AFTER_PACKAGES, SILENT, TITLES, covered_by, requirements_of
 from imgfix.steps.packages import Packages
+from imgfix.wording import without_place
 
 #: The step that findings about the image file itself are told of.
 _DISK = "disk"
@@ -237,20 +237,11 @@ def _finding(step: str, decision: Decision, by_path: Mapping[str, Difference], f
     action, target = act_of(decision)
     return Finding(
         status=Status.FIXED,
-        text=reason_without_place(decision.reason, target),
+        text=without_place(decision.reason, target),
         step=step,
         action=action,
         target=target,
         evidence=evidence.of_decision(decision, by_path, facts),
-    )
-
-
-def reason_without_place(reason: str, target: str) -> str:
-    """Return a reason without the target that it begins with, and the line in it: both are told elsewhere."""
-    return (
-        re.sub(rf"{re.escape(target)}(:\d+)?:? ", "", reason, count=1)
-        if reason.startswith(target)
-        else reason
     )
 
 
