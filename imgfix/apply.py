@@ -23,6 +23,7 @@ from imgfix.errors import ApplyError, CommandError, FailedCommand
 from imgfix.guest import CommandResult, Guest
 from imgfix.plan import Plan
 from imgfix.textedit import grubcfg
+from imgfix.wording import without_place
 
 #: How each Finish changes the text that a generator made.
 FINISHES: dict[Finish, Callable[[str], str]] = {Finish.FOR_UEFI: grubcfg.for_uefi}
@@ -38,15 +39,14 @@ def apply(plan: Plan, guest: Guest, say: Callable[[str], None]) -> None:
     """
     for number, edit in enumerate(plan.edits):
         if isinstance(edit, AppendFile):
-            why = edit.reason.removeprefix(edit.path).lstrip(": ")
-            say(f"appending {len(edit.content)} bytes to initramfs {edit.path}: {why}")
+            say(f"appending {-(-len(edit.content) // 1024)} KiB to initramfs {edit.path}")
         _edit(edit, guest)
         boundary(f"edit-{number}")
     for command in plan.commands:
         say(f"running in the guest: {command.name}")
         _run(command, guest)
     for rebuild in plan.rebuilds:
-        why = rebuild.reason.removeprefix(rebuild.target).lstrip(": ")
+        why = without_place(rebuild.reason, rebuild.target)
         if rebuild.kind is RebuildKind.SELINUX_LABELS:
             _label(rebuild, guest, say)
             continue

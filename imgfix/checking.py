@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from imgfix.console import readers_may_leave, terminal_progress
+from imgfix.disk.source import open_source
 from imgfix.errors import GuestError, ImageError, VerifyError
 from imgfix.interrupt import Interrupts
 from imgfix.keys import Key
@@ -44,6 +45,12 @@ def verify(profile: Profile | Auto, disk: Path, keys: Sequence[Key] = ()) -> Rea
     Raises VerifyError also for what cannot even be opened: a damaged footer, a truncated file, no Linux in it.
     """
     try:
+        source = open_source(disk)
+        if source.footer is None:
+            raise VerifyError(
+                f"{disk}: this is a {source.format.value}, and a fixed VHD is needed here",
+                hint="imgfix apply makes a VHD of it; imgfix check tells how it stands",
+            )
         return check(profile, disk, keys, all_checked=True)
     except (ImageError, GuestError) as error:
         raise VerifyError(error.message, hint=error.hint) from error

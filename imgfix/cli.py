@@ -25,7 +25,7 @@ from imgfix.commands.paths import FILE
 from imgfix.commands.recover import recover
 from imgfix.commands.rehearse import rehearse
 from imgfix.commands.verify import verify
-from imgfix.errors import ExitCode, ImgfixError, ProfileError
+from imgfix.errors import ExitCode, ImgfixError, ProfileError, UsageError
 
 # Everything heavy (pydantic, rich, the pipeline) is imported by the command that needs it: --help stays quick.
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def cli() -> None:
     """
 
 
-@cli.command()
+@cli.command(short_help="What is in DISK: distribution, boot, kernels, drivers.")
 @click.argument("disk", type=FILE)
 @click.option("--json", "as_json", is_flag=True, help="Facts as JSON on stdout.")
 @format_option
@@ -63,13 +63,14 @@ def inspect(disk: Path, as_json: bool, image_format: str | None, key_files: tupl
         inspection.show(found, as_json=as_json)
 
 
-@cli.command()
+@cli.command(short_help="Can this host do it? With a remedy for each no.")
+@click.option("--json", "as_json", is_flag=True, help="The answers as JSON on stdout.")
 @click.option("--no-launch", is_flag=True, help="Leave out the trial launch of the appliance.")
-def doctor(no_launch: bool) -> None:
+def doctor(as_json: bool, no_launch: bool) -> None:
     """Can this host do it? Each "no" comes with its remedy. Exit 4 if something is missing."""
     from imgfix import checkup
 
-    if not checkup.show(launch=not no_launch):
+    if not checkup.show(launch=not no_launch, as_json=as_json):
         raise _Exit(ExitCode.HOST)
 
 
@@ -106,7 +107,7 @@ def profile_list() -> None:
 
 
 @profile.command("show")
-@click.argument("name", shell_complete=profiles.complete)
+@click.argument("name", metavar="PROFILE", shell_complete=profiles.complete_named)
 @click.option(
     "--resolved/--as-written",
     default=True,
@@ -127,7 +128,9 @@ def profile_show(name: str, resolved: bool, mode: str | None, settings: tuple[st
 
 
 @profile.command("validate")
-@click.argument("names", nargs=-1, required=True, metavar="PROFILE...", shell_complete=profiles.complete)
+@click.argument(
+    "names", nargs=-1, required=True, metavar="PROFILE...", shell_complete=profiles.complete_named
+)
 def profile_validate(names: Sequence[str]) -> None:
     """Check profiles; errors come with file, line, column, YAML path, and carets under the place."""
     from imgfix import profile_load
@@ -175,7 +178,7 @@ def _run() -> int:
         status = cli.main(prog_name="imgfix", standalone_mode=False)
     except (_Exit, tellings.Told) as error:
         return error.code
-    except ProfileError as error:
+    except UsageError as error:
         _fail(profiles.excerpts(error.message), error.hint)
         return error.exit_code
     except ImgfixError as error:
@@ -201,8 +204,10 @@ def _run() -> int:
 def _fail(message: str, hint: str | None) -> None:
     from imgfix.console import printable
 
-    click.secho("error: ", fg="red", bold=True, nl=False, err=True)
+    # https://no-color.org: click does not ask.
+    colour = False if os.environ.get("NO_COLOR") else None
+    click.secho("error: ", fg="red", bold=True, nl=False, err=True, color=colour)
     click.echo(printable(message), err=True)
     if hint:
-        click.secho("hint: ", fg="cyan", bold=True, nl=False, err=True)
+        click.secho("hint: ", fg="cyan", bold=True, nl=False, err=True, color=colour)
         click.echo(printable(hint), err=True)

@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 
 from rich.console import Console, RenderableType
 from rich.markup import escape
+from rich.padding import Padding
 from rich.progress import BarColumn, SpinnerColumn, Task, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 from rich.text import Text
@@ -126,7 +127,7 @@ class BarProgress(Progress):
 
     def say(self, sentence: str) -> None:
         """Print above the bars."""
-        self._bars.console.print(f"  {safe(sentence)}", highlight=False)
+        self._bars.console.print(Padding(safe(sentence), (0, 0, 0, 2)), highlight=False)
 
 
 @contextmanager

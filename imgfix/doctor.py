@@ -16,7 +16,7 @@ from imgfix.accel import Accelerator, Verdict
 from imgfix.appliance import LaunchProbe
 from imgfix.disk import qemu_img
 from imgfix.disk.fault import free_bytes
-from imgfix.disk.size import GIB, MIB, describe
+from imgfix.disk.size import GIB, MIB, short
 from imgfix.errors import HostError
 
 #: Room for building the appliance: 370 MB measured, and as much again while supermin writes the new one.
@@ -268,9 +268,9 @@ def _cache(host: Host) -> Finding:
     built = (folder / f".guestfs-{os.geteuid()}" / "appliance.d" / "root").exists()
     needed = CACHE_TO_RUN if built or _fixed_appliance(host) else CACHE_TO_BUILD
     free = host.free_bytes(folder)
-    detail = f"{describe(free)} free in {folder}, {describe(needed)} needed for the appliance"
+    detail = f"{short(free)} free in {folder}, {short(needed)} needed for the appliance"
     if free < needed:
-        return Finding("cache", False, detail, host.remedy("cache", needed=describe(needed)))
+        return Finding("cache", False, detail, host.remedy("cache", needed=short(needed)))
     return Finding("cache", True, detail)
 
 
@@ -303,7 +303,7 @@ def _memory(host: Host) -> Finding:
     free = available_memory(host)
     if free is None:
         return Finding("memory", True, "the free memory cannot be told (/proc/meminfo)")
-    detail = f"{describe(free)} of memory available, up to {describe(MEMORY_WANTED)} needed"
+    detail = f"{short(free)} of memory available, up to {short(MEMORY_WANTED)} needed"
     if free >= MEMORY_WANTED:
         return Finding("memory", True, detail)
     return Finding("memory", None if free >= MEMORY_NEEDED else False, detail, host.remedy("memory"))

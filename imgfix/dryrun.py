@@ -18,13 +18,14 @@ from imgfix.difference import Difference
 from imgfix.interrupt import Interrupts
 from imgfix.plan import Item, Plan
 from imgfix.preview import Preview, Wish, preview
-from imgfix.readiness.judge import act_of, reason_without_place
+from imgfix.readiness.judge import act_of, unforeseen
 from imgfix.readiness.model import Action
+from imgfix.wording import without_place
 
 #: What the lists are called, in the order in which an apply works, and what is in each.
 _LISTS: tuple[tuple[str, frozenset[Action]], ...] = (
     ("packages", frozenset({Action.INSTALL, Action.UNINSTALL})),
-    ("written", frozenset({Action.WRITE, Action.LINK, Action.COPY, Action.APPEND, Action.SET})),
+    ("written", frozenset({Action.WRITE, Action.EMPTY, Action.LINK, Action.COPY, Action.APPEND, Action.SET})),
     ("removed", frozenset({Action.REMOVE})),
     ("run in the guest", frozenset({Action.RUN})),
     ("rebuilt by the guest's own tools", frozenset({Action.REBUILD})),
@@ -89,7 +90,7 @@ def _act(item: Item) -> Act:
 def _reason(decision: Decision, target: str) -> str:
     if isinstance(decision, Noop | Advice):
         raise TypeError(f"{type(decision).__name__} changes nothing")
-    return reason_without_place(decision.reason, target)
+    return without_place(decision.reason, target)
 
 
 def show(console: Console, found: Preview) -> None:
@@ -132,6 +133,7 @@ def _remarks(found: Preview) -> Iterator[str]:
     yield from (fault.text for fault in found.faults if fault.requirement != "R1")
     yield from found.warnings
     yield from (item.decision.text for item in found.plan.advice if isinstance(item.decision, Advice))
+    yield from unforeseen(found.plan)
     for refusal in found.pending:
         yield f"decided when the packages are installed; now {refusal.error.message}"
 
@@ -170,9 +172,8 @@ def _head(found: Preview) -> Iterator[str]:
     held = {difference.path for difference in _held(found.differences)}
     emptied = {difference.path for difference in found.differences if gitdiff.is_emptied(difference)}
     for act in acts(found.plan):
-        if act.action is Action.WRITE and act.target in emptied:
-            yield f"empty {act.target}: {act.reason}"
-        elif act.action is Action.SET or act.target not in held:
+        is_extra = act.action is Action.SET or (act.action is Action.EMPTY and act.target in emptied)
+        if is_extra or act.target not in held:
             yield act.line
     for text in _remarks(found):
         yield f"note: {text}"

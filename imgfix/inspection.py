@@ -1,4 +1,4 @@
-"""imgfix inspect: the facts of a disk, read-only, as a table or JSON."""
+"""imgfix inspect: the facts of a disk, read-only, as a table or JSON. `imgfix schema inspection` prints its schema."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import Literal
 
 from rich.console import Console
 from rich.table import Table
 
+from imgfix import __version__
 from imgfix.console import safe
 from imgfix.disk.overlay import overlay
 from imgfix.disk.partition import PartitionTable
-from imgfix.disk.size import GIB, MIB
+from imgfix.disk.size import short
 from imgfix.disk.source import announce, open_source
 from imgfix.facts.bootloader import Bootloader, read_bootloader
 from imgfix.facts.model import DriverState, Facts, Kernel
@@ -27,6 +29,8 @@ from imgfix.progress import Progress
 from imgfix.session import opened
 from imgfix.steps.storage import remarks
 
+VERSION: Literal[1] = 1
+
 
 @dataclass(frozen=True, slots=True)
 class Inspected:
@@ -35,6 +39,21 @@ class Inspected:
     facts: Facts
     table: PartitionTable
     bootloader: Bootloader
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What --json prints. The version changes whenever a field changes its meaning, or goes.
+
+    Bytes of the guest that are no UTF-8 are written `\\xNN`; sets are sorted.
+    """
+
+    format: Literal["imgfix-inspection"]
+    version: Literal[1]
+    imgfix: str
+    facts: Facts
+    partitions: PartitionTable
+    boot_loader: Bootloader
 
 
 def inspect(
@@ -74,20 +93,17 @@ def show(found: Inspected, *, as_json: bool) -> None:
     """Print the facts on stdout."""
     facts = found.facts
     if as_json:
-        data = {
-            "facts": _plain(facts),
-            "partitions": _plain(found.table),
-            "boot_loader": _plain(found.bootloader),
-        }
-        print(json.dumps(data, indent=2, sort_keys=True))
+        told = Document("imgfix-inspection", VERSION, __version__, facts, found.table, found.bootloader)
+        print(json.dumps(_plain(told), indent=2, sort_keys=True))
         return
     console = Console()
+    storage = _storage(facts, is_cut=console.is_terminal)
     console.print(
         f"[bold]{safe(facts.distro.pretty_name)}[/] (family {facts.distro.family}), "
         f"{len(facts.packages)} packages",
         highlight=False,
     )
-    console.print(_boot(facts, found.bootloader), "", _storage(facts), "", _kernels(facts), highlight=False)
+    console.print(_boot(facts, found.bootloader), "", storage, "", _kernels(facts), highlight=False)
     for line in _lines(facts):
         console.print(line, highlight=False)
 
@@ -106,7 +122,7 @@ def _boot(facts: Facts, loader: Bootloader) -> Table:
             word = "[green]boots[/]" if verdict.possible else "[yellow]does not boot[/]"
             grid.add_row(name, word, safe("; ".join(verdict.reasons)))
     for index, (name, paths) in enumerate(_loaders(loader)):
-        grid.add_row("" if index else "boot loader", name, safe(", ".join(paths)))
+        grid.add_row("" if index else "boot loader", name, safe("\n".join(paths)))
     return grid
 
 
@@ -139,7 +155,8 @@ def _lines(facts: Facts) -> Iterator[str]:
         yield f"[yellow]note[/] {safe(remark)}"
 
 
-def _storage(facts: Facts) -> Table:
+def _storage(facts: Facts, *, is_cut: bool) -> Table:
+    """Return a row a file system. `is_cut`: a UUID that does not fit is cut, and not wrapped."""
     found = facts.generations
     verdicts = (("BIOS", found.gen1), ("UEFI", found.gen2)) if found is not None else ()
     boots = " and ".join(name for name, verdict in verdicts if verdict.possible)
@@ -147,13 +164,14 @@ def _storage(facts: Facts) -> Table:
     for column in ("device", "type", "mounted at", "size", "free", "UUID"):
         grid.add_column(
             column,
-            overflow="fold",
+            overflow="ellipsis" if is_cut and column == "UUID" else "fold",
+            no_wrap=is_cut and column == "UUID",
             justify="right" if column in ("size", "free") else "left",
             header_style="dim",
         )
     for f in facts.storage.filesystems:
-        free = _short(f.free) if f.free is not None else ""
-        grid.add_row(safe(f.device), f.fstype, safe(f.mountpoint or ""), _short(f.size), free, safe(f.uuid))
+        free = short(f.free) if f.free is not None else ""
+        grid.add_row(safe(f.device), f.fstype, safe(f.mountpoint or ""), short(f.size), free, safe(f.uuid))
     return grid
 
 
@@ -161,10 +179,6 @@ def _grid(title: str) -> Table:
     return Table(
         title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 1)
     )
-
-
-def _short(size: int) -> str:
-    return f"{size / GIB:.2f} GiB" if size >= GIB else f"{size / MIB:.0f} MiB"
 
 
 def _kernels(facts: Facts) -> Table:
@@ -200,7 +214,9 @@ def _plain(value: object) -> object:
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, frozenset):
-        return sorted(value)
+        return sorted((_plain(part) for part in value), key=str)
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     if isinstance(value, list | tuple):
         return [_plain(part) for part in value]
     return value

@@ -98,7 +98,7 @@ def find(name: str) -> Path:
     )
     if name == AUTO:
         raise ProfileError(
-            f"{name}: is no profile, but the wish for the one that suits a guest: only `imgfix apply` can choose",
+            f"{name}: is no profile, but the wish for the one that suits a guest: only commands with a disk choose",
             hint=f"bundled profiles: {', '.join(bundled_names())}",
         )
     near = difflib.get_close_matches(name.removesuffix(".yaml"), bundled_names(), 1)
@@ -146,12 +146,22 @@ def _read(path: Path) -> Document:
                 f"{path}: {path.stat().st_size} bytes, at most {_MAX_BYTES} can be a profile",
                 hint="the profile comes first, then the disk: imgfix apply PROFILE DISK",
             )
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
+        content = path.read_bytes()
+    except OSError as error:
         raise ProfileError(
-            f"{path}: cannot be read as a profile: {reason}",
+            f"{path}: cannot be read as a profile: {error.strerror}",
             hint="the profile comes first, then the disk: imgfix apply PROFILE DISK",
+        ) from error
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line, byte = content.count(b"\n", 0, error.start) + 1, content[error.start]
+        is_binary = b"\0" in content
+        raise ProfileError(
+            f"{path}: cannot be read as a profile: is not UTF-8 text: byte 0x{byte:02x} in line {line}",
+            hint="the profile comes first, then the disk: imgfix apply PROFILE DISK"
+            if is_binary
+            else "save it as UTF-8",
         ) from error
     return yamltext.parse(text, str(path))
 

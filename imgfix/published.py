@@ -6,9 +6,14 @@ import json
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
-from imgfix import events
+from pydantic import TypeAdapter
+
+from imgfix import checkup, events, inspection
+from imgfix.batch import events as batch
+from imgfix.batch import result
 from imgfix.profile import Profile
 from imgfix.readiness import model as readiness
+from imgfix.rehearsal import model as rehearsal
 from imgfix.reports import model
 
 Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
@@ -26,6 +31,26 @@ def _readiness() -> dict[str, Json]:
 
 def _progress() -> dict[str, Json]:
     return events.Event.model_json_schema(mode="serialization")
+
+
+def _inspection() -> dict[str, Json]:
+    return TypeAdapter(inspection.Document).json_schema(mode="serialization")
+
+
+def _doctor() -> dict[str, Json]:
+    return checkup.Checkup.model_json_schema(mode="serialization")
+
+
+def _rehearsal() -> dict[str, Json]:
+    return rehearsal.RehearsalReport.model_json_schema(mode="serialization")
+
+
+def _batch_result() -> dict[str, Json]:
+    return result.Result.model_json_schema(mode="serialization")
+
+
+def _batch_line() -> dict[str, Json]:
+    return batch.Line.model_json_schema(mode="serialization")
 
 
 def _profile() -> dict[str, Json]:
@@ -49,9 +74,14 @@ def _without_required(value: Json) -> Json:
 
 #: The schemas by name, each with its version.
 SCHEMAS: Mapping[str, tuple[int, Callable[[], dict[str, Json]]]] = {
+    "batch-line": (batch.VERSION, _batch_line),
+    "batch-result": (result.VERSION, _batch_result),
+    "doctor": (checkup.VERSION, _doctor),
+    "inspection": (inspection.VERSION, _inspection),
     "profile": (1, _profile),
     "progress": (events.VERSION, _progress),
     "readiness": (readiness.VERSION, _readiness),
+    "rehearsal": (rehearsal.VERSION, _rehearsal),
     "report": (model.VERSION, _report),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
@@ -16,7 +17,7 @@ from imgfix.plan import Plan
 from imgfix.wording import told
 
 #: More decisions of one step than this, alike in kind and reason, are told as a number.
-_MANY = 3
+_MANY = 6
 
 #: How each verb looks; red takes away, magenta runs the guest's own programs.
 _STYLES = {
@@ -26,20 +27,32 @@ _STYLES = {
 }
 
 
-def summary(report: Report, seconds: dict[str, float]) -> RenderableType:
-    """Return the terminal summary of an apply; `seconds` by phase."""
+#: Verbs whose objects are files and no folders.
+_ON_FILES = frozenset({"write", "empty", "link", "copy", "append"})
+
+
+def summary(report: Report, seconds: dict[str, float], written: Sequence[Path] = ()) -> RenderableType:
+    """Return the terminal summary of an apply; `seconds` by phase, `written` the reports."""
     kernels = ", ".join(k.release for k in report.facts.kernels)
     head = Text.from_markup(
         f"[bold]{safe(report.facts.distro.pretty_name)}[/], kernels {safe(kernels)}, "
         f"profile {safe(report.profile.name)}\n"
         f"[bold green]ready:[/] {safe(str(report.request.target))}, {describe_size(report.size)}, fixed VHD"
+        + "".join(f"\n[bold]report:[/] {safe(str(path))}" for path in written)
     )
     phases = ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items() if value >= 0.5)
     tail = Text(
-        f"{report.launches} appliance launch{'es' if report.launches > 1 else ''}; {phases}", style="dim"
+        f"{sum(seconds.values()):.0f} s, {report.launches} appliance launch{'es' if report.launches > 1 else ''}: "
+        f"{phases}",
+        style="dim",
     )
     return Group(
-        plan_table(report.plan), *(Text(f"warning: {w}", style="yellow") for w in report.warnings), head, tail
+        "",
+        plan_table(report.plan),
+        "",
+        *(Text(f"warning: {w}", style="yellow") for w in report.warnings),
+        head,
+        tail,
     )
 
 
@@ -70,8 +83,8 @@ def _table() -> Table:
 
 
 def _add_right(table: Table, plan: Plan) -> None:
-    """One row: the steps that found nothing to do. The reports have the reason of each."""
-    busy = {item.step for item in plan.changes}
+    """One row: the steps that found nothing to do and to say. The reports have the reason of each."""
+    busy = {item.step for item in (*plan.changes, *plan.advice)}
     names = [name for name in _steps(plan) if name not in busy]
     if names:
         table.add_row("", "[green]fine[/]", f"[dim]{', '.join(names)}: nothing to do[/]")
@@ -91,12 +104,16 @@ def _rows(changes: Sequence[Decision]) -> list[tuple[str, str]]:
         groups.setdefault((words.verb, words.why), []).append(words.what)
     rows: list[tuple[str, str]] = []
     for (verb, why), things in groups.items():
-        names = things if len(things) <= _MANY else [f"{len(things)} files and folders"]
+        names = (
+            things
+            if len(things) <= _MANY
+            else [f"{len(things)} {'files' if verb in _ON_FILES else 'files and folders'}"]
+        )
         reason = f" [dim]- {safe(why)}[/]" if why else ""
         rows += [(f"[{_STYLES[verb]}]{verb}[/]", f"{safe(name)}{reason}") for name in names]
     return rows
 
 
-def show(console: Console, report: Report, seconds: dict[str, float]) -> None:
-    """Print the summary."""
-    console.print(summary(report, seconds))
+def show(console: Console, report: Report, seconds: dict[str, float], written: Sequence[Path] = ()) -> None:
+    """Print the summary; `written` are its reports."""
+    console.print(summary(report, seconds, written))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from imgfix.change import (
@@ -31,6 +32,11 @@ class Told:
     why: str
 
 
+def without_place(reason: str, target: str) -> str:
+    """Return a reason without the target that it begins with, and the line in it: both are told elsewhere."""
+    return re.sub(rf"^{re.escape(target)}(:\d+)?:? ", "", reason)
+
+
 def told(decision: Decision) -> Told:
     """Return a decision in words. The reason of a rebuild begins with the file that it makes: it is left out."""
     match decision:
@@ -43,7 +49,7 @@ def told(decision: Decision) -> Told:
         case Copy(_, path, reason):
             return Told("copy", path, reason)
         case AppendFile(path, _, reason):
-            return Told("append", path, reason.removeprefix(path).lstrip(": "))
+            return Told("append", path, without_place(reason, path))
         case SetAttributes(path, mode, uid, gid, reason):
             return Told("set", f"{path} {mode:04o} {uid}:{gid}", reason)
         case RunCommand(name, argv, reason):
@@ -55,6 +61,6 @@ def told(decision: Decision) -> Told:
         case RemovePackages(_, packages, reason):
             return Told("remove", ", ".join(packages), reason)
         case Rebuild(_, target, _, reason):
-            return Told("rebuild", target, reason.removeprefix(target).lstrip(": "))
+            return Told("rebuild", target, without_place(reason, target))
         case Noop(reason) | Advice(reason):
             return Told("note", "", reason)

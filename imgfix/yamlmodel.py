@@ -13,7 +13,7 @@ from imgfix.yamltext import Mark, YamlPath, dotted
 _FRIENDLY = {
     "bool_type": "true or false is needed here; yes, no, on and off are words, not booleans",
     "model_type": "a mapping of settings is needed here",
-    "dict_type": "a mapping is needed here",
+    "dict_type": "a mapping is needed here: name: value",
     "tuple_type": "a list is needed here: [one, two]",
     "string_type": "a word is needed here; quote it if it looks like something else",
     "int_type": "a whole number is needed here",
@@ -37,7 +37,24 @@ def problems(
     """
     details = [dict(detail) for detail in error.errors(include_url=False)]
     kept = [d for d in details if missing or not str(d["type"]).startswith("missing")]
+    kept.sort(key=lambda detail: _order(marks, detail))
     return "\n".join(_problem(marks, detail, source, forms or {}, model) for detail in kept)
+
+
+def _order(marks: Mapping[YamlPath, Mark], detail: Mapping[str, object]) -> tuple[int, int]:
+    where = marks.get(_place(marks, detail)[1])
+    return (where.line, where.column) if where is not None else (0, 0)
+
+
+def _place(marks: Mapping[YamlPath, Mark], detail: Mapping[str, object]) -> tuple[YamlPath, YamlPath]:
+    """Return the YAML path of a complaint, and what of it there is a mark for."""
+    location = detail["loc"]
+    assert isinstance(location, tuple)
+    location = tuple(part for part in location if part != "[key]")  # pydantic's mark of a wrong key
+    path = location
+    while path and path not in marks:
+        path = path[:-1]
+    return location, path
 
 
 def _problem(
@@ -47,12 +64,7 @@ def _problem(
     forms: Mapping[str, str],
     model: type[BaseModel] | None,
 ) -> str:
-    location = detail["loc"]
-    assert isinstance(location, tuple)
-    location = tuple(part for part in location if part != "[key]")  # pydantic's mark of a wrong key
-    path = location
-    while path and path not in marks:
-        path = path[:-1]
+    location, path = _place(marks, detail)
     where = marks.get(path) or source
     value = f" (given: {detail['input']!r})" if isinstance(detail["input"], str | int | float | bool) else ""
     if detail["type"] == "extra_forbidden":
@@ -74,4 +86,6 @@ def _friendly(detail: dict[str, object], forms: Mapping[str, str]) -> str:
     context = detail.get("ctx")
     if detail["type"] == "string_pattern_mismatch" and isinstance(context, dict):
         return f"{forms[context['pattern']]} is needed here"
+    if detail["type"] in ("enum", "literal_error") and isinstance(context, dict):
+        return f"{str(context['expected']).replace(chr(39), '')} is needed here"
     return _FRIENDLY.get(str(detail["type"]), str(detail["msg"]).removeprefix("Value error, "))

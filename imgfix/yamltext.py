@@ -44,6 +44,17 @@ _MAX_VALUES = 20_000
 #: PyYAML raises these too, on scalars that it cannot convert: `!!int ""`, `2020-99-99`.
 _SCALAR_ERRORS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
 
+#: What PyYAML says, in words for those who write profiles.
+_PROBLEMS = {
+    "found character '\\t' that cannot start any token": "a tab stands here; YAML is indented by spaces"
+}
+#: What PyYAML was in the middle of, by a word of its message.
+_CONTEXTS = (
+    ("flow sequence", "the list"),
+    ("flow mapping", "the mapping"),
+    ("quoted scalar", "the quoted text"),
+)
+
 _KINDS = {yaml.ScalarNode: "a single value", yaml.SequenceNode: "a list"}
 
 
@@ -136,7 +147,16 @@ def _mark(node: yaml.Node, source: str) -> Mark:
 def _yaml_message(error: Exception, source: str) -> str:
     mark = getattr(error, "problem_mark", None)
     problem = getattr(error, "problem", None) or f"a value that cannot be read: {error}"
+    problem = _PROBLEMS.get(problem, problem) + _begun(error)
     return f"{source}:{mark.line + 1}:{mark.column + 1}: {problem}" if mark else f"{source}: {problem}"
+
+
+def _begun(error: Exception) -> str:
+    """Say where the list or text begins in which an error was met: what is missing belongs there."""
+    began = getattr(error, "context_mark", None)
+    context = getattr(error, "context", None) or ""
+    noun = next((noun for word, noun in _CONTEXTS if word in context), None)
+    return f"; {noun} begins at line {began.line + 1}, column {began.column + 1}" if began and noun else ""
 
 
 def dotted(path: YamlPath) -> str:

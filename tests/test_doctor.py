@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -9,12 +10,14 @@ from typing import NoReturn
 
 import pytest
 
+from imgfix import checkup
 from imgfix.accel import Accelerator, Verdict
 from imgfix.appliance import LaunchProbe
 from imgfix.disk.qemu_img import Version
 from imgfix.disk.size import GIB, MIB
 from imgfix.doctor import REMEDIES, Finding, Host, diagnose, is_able
 from imgfix.errors import HostError
+from tests.schema import require_fit
 
 KERNEL = "6.1.0-9-amd64"
 WORKS = Verdict(Accelerator.KVM, "KVM works")
@@ -185,8 +188,8 @@ def test_no_space_for_the_appliance_comes_in_both_numbers(host: Host) -> None:
     full = replace(host, free_bytes=lambda _: 31 * MIB)
     found = finding(full, "cache")
     assert found.ok is False
-    assert "31 MiB (32505856 bytes) free" in found.detail
-    assert "1 GiB (1073741824 bytes) needed" in found.detail
+    assert "31 MiB free" in found.detail
+    assert "1.00 GiB needed" in found.detail
     assert "LIBGUESTFS_CACHEDIR" in found.remedy
 
 
@@ -308,3 +311,11 @@ def test_this_host() -> None:
     findings = {f.name: f for f in diagnose(launch=False)}
     assert [name for name in ("python", "bindings", "qemu-img") if not findings[name].ok] == []
     assert all(f.detail for f in findings.values())
+
+
+def test_json(capsys: pytest.CaptureFixture[str]) -> None:
+    able = checkup.show(launch=False, as_json=True)
+    printed = json.loads(capsys.readouterr().out)
+    require_fit("doctor", printed)
+    assert printed["able"] is able
+    assert [a["name"] for a in printed["answers"]] == [f.name for f in diagnose(launch=False)]

@@ -14,6 +14,8 @@ from imgfix import dryrun
 from imgfix.change import InstallPackages
 from imgfix.errors import ApplyError
 from imgfix.installer import refuse_offline
+from imgfix.plan import Item
+from imgfix.readiness.judge import judge, unforeseen
 from tests.fake_tree import FakeEntry, FakeTree
 from tests.readiness.test_judge import EVIL, preview
 
@@ -95,6 +97,32 @@ def test_an_empty_plan_is_told(tmp_path: Path) -> None:
     stream = io.StringIO()
     dryrun.show(Console(file=stream), empty)
     assert "nothing is to be changed in the guest" in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("install", "told"),
+    [
+        (InstallPackages("apt", ("waagent",), "Azure needs them"), "come from the guest's own repositories"),
+        (
+            InstallPackages("apt", ("waagent",), "Azure needs them", ("a.deb",)),
+            "when the packages are installed",
+        ),
+    ],
+    ids=["repositories", "folder"],
+)
+def test_what_packages_bring_is_said_to_be_unknown(
+    tmp_path: Path, install: InstallPackages, told: str
+) -> None:
+    found, _ = preview(tmp_path)
+    assert list(unforeseen(found.plan)) == []
+    waits = replace(found, plan=replace(found.plan, items=(Item("packages", install), *found.plan.items)))
+    stream = io.StringIO()
+    dryrun.show(Console(file=stream, width=400), waits)
+    (note,) = (line for line in stream.getvalue().splitlines() if told in line)
+    assert note.lstrip().startswith("note")
+    assert note.endswith(": agent, cloud_init, services, ssh, waagent")
+    (row,) = (r for r in judge(waits).requirements if r.id == "R17")
+    assert told in "".join(finding.text for finding in row.findings)
 
 
 def test_no_network_refuses_as_apply_does() -> None:

@@ -21,6 +21,7 @@ from imgfix.facts.model import (
     Storage,
     Verdict,
 )
+from tests.schema import require_fit
 
 DRIVERS = (
     ("hv_vmbus", DriverState.BUILTIN),
@@ -30,7 +31,7 @@ DRIVERS = (
 )
 IMAGE = InitramfsFacts("/boot/initrd", 1, "zstd", frozenset({"hv_storvsc"}), ())
 FACTS = Facts(
-    Distro("debian", (), "12", "Debian [12]", "debian"),
+    Distro("debian", ("\udcff",), "12", "Debian [12]", "debian"),
     (Kernel("6.1.0", "/boot/vmlinuz", IMAGE, DRIVERS, True), Kernel("6.2.0", "/boot/v", None, DRIVERS, True)),
     (),
     Storage("gpt", ()),
@@ -62,7 +63,8 @@ def test_the_table(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monke
     assert ["Generation 1", "does not boot", "no boot code"] in rows
     assert ["Generation 2", "boots", "one; two"] in rows
     stub = "/boot/efi/EFI/debian/grub.cfg (leads to /boot/grub/grub.cfg)"
-    assert ["boot loader", "GRUB 2", f"/boot/grub/grub.cfg, {stub}"] in rows
+    assert ["boot loader", "GRUB 2", "/boot/grub/grub.cfg"] in rows
+    assert [stub] in rows
     assert ["made by", "/usr/sbin/grub-mkconfig"] in rows
     assert ["LILO", "/etc/[bold]lilo.conf"] in rows
     assert "/etc/modprobe.d/a.conf:3: `install udf /bin/true` keeps udf from loading" in text
@@ -76,6 +78,8 @@ def test_the_table(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monke
 def test_json(capsys: pytest.CaptureFixture[str]) -> None:
     inspection.show(FOUND, as_json=True)
     printed = json.loads(capsys.readouterr().out)
+    require_fit("inspection", printed)
+    assert printed["facts"]["distro"]["id_like"] == ["\\xff"]
     assert printed["boot_loader"]["grub2"][0]["path"] == "/boot/grub/grub.cfg"
     facts = printed["facts"]
     assert facts["generations"] == {

@@ -189,7 +189,7 @@ def test_settings_apply_in_order(load: Load) -> None:
         ("foo.bar.baz=x", "foo: unknown key"),
         ("swap=1", "swap: a mapping of settings is needed here"),
         ("extends=rhel", "extends: unknown key"),
-        ("mode=special", "mode: Input should be 'generalized' or 'specialized' (given: 'special')"),
+        ("mode=special", "mode: generalized or specialized is needed here (given: 'special')"),
         ("kernel_args.add=quiet", "kernel_args.add: a list is needed here"),
         ("kernel_args.add=[a, 1]", "--set kernel_args.add=[a, 1]: kernel_args.add[1]: a word is needed here"),
         ("kernel_args.add=[", "expected the node content"),
@@ -236,8 +236,12 @@ _REFUSED = [
     ("true: x\n", "1:1: true: a key must be a word"),
     ("? [a]\n: x\n", "1:3: (the whole file): a key must be a word"),
     ("<<: {mode: generalized}\n", "1:1: <<: a key must be a word"),
-    ("\tswap: {}\n", "1:1: found character '\\t' that cannot start any token"),
-    ('description: "x\n', "2:1: found unexpected end of stream"),
+    ("\tswap: {}\n", "1:1: a tab stands here; YAML is indented by spaces"),
+    ('description: "x\n', "2:1: found unexpected end of stream; the quoted text begins at line 1, column 14"),
+    (
+        "kernel_args:\n  add: [a\n  remove: [b]\n",
+        "3:9: expected ',' or ']', but got ':'; the list begins at line 2, column 8",
+    ),
     ("mode: generalized\n---\nmode: generalized\n", "2:1: but found another document"),
     ("description: a\x07b\n", "1:15: the character U+0007 cannot be in YAML"),
     ("x: *a\n", "1:4: found undefined alias"),
@@ -258,6 +262,9 @@ def test_a_wrong_profile_is_refused_where_it_is_wrong(
 def test_all_wrong_keys_are_told_at_once(load: Load, tmp_path: Path) -> None:
     message, hint = _refusal(lambda: load("foo: 1\nbar: 2\n"), tmp_path)
     assert message.splitlines() == ["mine.yaml:1:1: foo: unknown key", "mine.yaml:2:1: bar: unknown key"]
+    # In the order of the lines, and not of the schema, in which kernel_args comes before swap.
+    message, _ = _refusal(lambda: load("swap: {foo: 1}\nkernel_args: {bar: 2}\n"), tmp_path)
+    assert [line.split(":")[1] for line in message.splitlines()] == ["1", "2"]
     assert hint is not None
     assert "profile show" in hint
 
@@ -289,7 +296,7 @@ def test_a_hostile_profile_is_refused(load: Load, tmp_path: Path, text: str, mes
     [
         (bytes(1 << 21), "2097152 bytes, at most 1048576 can be a profile"),
         (bytes(4096), "the character U+0000 cannot be in YAML"),
-        (b"\xebX\x90mkfs.fat" + bytes(500) + b"\x55\xaa", "is not UTF-8 text"),
+        (b"\xebX\x90mkfs.fat" + bytes(500) + b"\x55\xaa", "is not UTF-8 text: byte 0xeb in line 1"),
     ],
     ids=["large", "zeros", "fat"],
 )

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import TextIO
+from typing import Literal, TextIO
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from imgfix.batch.image import Image
-from imgfix.batch.result import Result
+from imgfix.batch.result import Failure, Result, State
+
+VERSION: Literal[1] = 1
 
 
 class Kind(str, Enum):
@@ -33,6 +36,28 @@ class Event:
     result: Result | None = None
 
 
+class Line(BaseModel):
+    """One line of the pipe. What a result has comes with `skipped` and `end`; fields without a value are left out.
+
+    The version changes whenever a field changes its meaning, or goes. `imgfix schema batch-line` prints the schema.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: Literal[1] = VERSION
+    event: Kind
+    image: str
+    text: str | None = Field(None, description="the attempt, the phase, why it waits or is tried again")
+    state: State | None = None
+    verdict: str | None = None
+    hint: str | None = None
+    exit_code: int | None = None
+    failure: Failure | None = None
+    attempts: int | None = Field(None, description="how often it was tried")
+    seconds: float | None = Field(None, description="what its attempts took together")
+    output: str | None = None
+
+
 Listener = Callable[[Event], None]
 
 
@@ -40,24 +65,24 @@ def json_lines(stream: TextIO) -> Listener:
     """Return a listener that writes each event to `stream` as a JSON object on a line of its own."""
 
     def tell(event: Event) -> None:
-        fields: dict[str, object] = {"event": event.kind.value, "image": event.image.name}
-        if event.text:
-            fields["text"] = event.text
-        if event.result is not None:
-            fields |= _told(event.result)
-        print(json.dumps(fields, ensure_ascii=False), file=stream, flush=True)
+        print(_line(event).model_dump_json(exclude_none=True), file=stream, flush=True)
 
     return tell
 
 
-def _told(result: Result) -> dict[str, object]:
-    return {
-        "state": result.state.value,
+def _line(event: Event) -> Line:
+    line = Line(event=event.kind, image=event.image.name, text=event.text or None)
+    result = event.result
+    if result is None:
+        return line
+    told = {
+        "state": result.state,
         "verdict": result.verdict,
-        **({"hint": result.hint} if result.hint else {}),
+        "hint": result.hint or None,
         "exit_code": result.exit_code,
-        **({"failure": result.failure.value} if result.failure else {}),
+        "failure": result.failure,
         "attempts": len(result.attempts),
         "seconds": round(result.seconds, 1),
         "output": result.output,
     }
+    return line.model_copy(update=told)

@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from imgfix.disk.fault import host_errors
 from imgfix.errors import ExitCode
 
+VERSION: Literal[1] = 1
+
 
 class State(str, Enum):
     """What has become of an image. `running` is also what a killed batch leaves behind."""
@@ -83,7 +85,7 @@ class Attempt(_Model):
 class Result(_Model):
     """The published format of a result file."""
 
-    format: Literal[1] = 1
+    format: Literal[1] = VERSION
     index: int
     name: str
     source: str

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from imgfix.pipeline import Request
 
 
-@click.command()
+@click.command(short_help="Make DISK ready for Azure, as a fixed VHD of its own.")
 @click.argument("profile", shell_complete=profiles.complete)
 @click.argument("disk", type=FILE)
 @click.option("-o", "--output", type=FILE, help="The VHD to write; default: DISK with .vhd.")
@@ -110,7 +110,7 @@ def _run(request: Request, telling: tellings.Telling) -> None:
     with interrupts.installed():
         with telling.of(request.disk, request.target) as (progress, diary):
             result = pipeline.run(request, progress, interrupts, diary)
-        report.show(Console(), result, progress.seconds)
+        report.show(Console(), result, progress.seconds, telling.reports)
         if result.rehearsal is not None:
             from imgfix.rehearsal import show
 

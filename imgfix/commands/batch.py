@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from imgfix.commands import profiles
 from imgfix.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,8 +20,14 @@ if TYPE_CHECKING:
 FROM_ENVIRONMENT = "environment"
 
 
-@click.command()
-@click.argument("arguments", nargs=-1, required=True, metavar="MANIFEST | PROFILE DIR OUTDIR")
+@click.command(short_help="Make many disks ready: a manifest, or all of a folder.")
+@click.argument(
+    "arguments",
+    nargs=-1,
+    required=True,
+    metavar="MANIFEST | PROFILE DIR OUTDIR",
+    shell_complete=profiles.complete_first,
+)
 @click.option("--jobs", type=click.IntRange(1), metavar="N", help="Images at a time at most; default: cores.")
 @click.option("--memory", metavar="SIZE", help="Memory for all of them, such as 6GiB; default: what is free.")
 @click.option("--retries", type=click.IntRange(0), default=2, show_default=True, metavar="N",

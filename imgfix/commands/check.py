@@ -7,14 +7,17 @@ from pathlib import Path
 
 import click
 
+from imgfix.commands import profiles
 from imgfix.commands.guest_options import key_option, profile_options, wish
 from imgfix.commands.options import format_option
 from imgfix.commands.paths import FILE
 from imgfix.errors import ExitCode
 
 
-@click.command()
-@click.argument("arguments", nargs=-1, required=True, metavar="[PROFILE] DISK")
+@click.command(short_help="Is DISK ready for Azure? What would apply change?")
+@click.argument(
+    "arguments", nargs=-1, required=True, metavar="[PROFILE] DISK", shell_complete=profiles.complete_first
+)
 @click.option("--json", "as_json", is_flag=True, help="The verdict as JSON on stdout.")
 @click.option("-v", "--verbose", is_flag=True, help="Show every finding with its evidence.")
 @click.option(

@@ -11,7 +11,7 @@ from imgfix.commands.options import format_option
 from imgfix.commands.paths import FILE
 
 
-@click.command()
+@click.command(short_help="Write any image as a fixed VHD; the guest stays as it is.")
 @click.argument("disk", metavar="IN", type=FILE)
 @click.argument("output", metavar="OUT.vhd", type=FILE)
 @format_option

@@ -9,6 +9,18 @@ from click.shell_completion import CompletionItem
 
 #: A file larger than this (bytes) is no profile, and nothing of it is shown.
 _MAX_BYTES = 1 << 20
+#: As imgfix.published has them, which is heavy to load.
+SCHEMAS = (
+    "batch-line",
+    "batch-result",
+    "doctor",
+    "inspection",
+    "profile",
+    "progress",
+    "readiness",
+    "rehearsal",
+    "report",
+)
 
 
 @click.command("schema")
@@ -20,19 +32,54 @@ def schema() -> None:
 
 
 @click.command("schema")
-@click.argument("name", type=click.Choice(["profile", "progress", "readiness", "report"]))
+@click.argument("name", type=click.Choice(SCHEMAS), metavar="NAME")
 def published_schema(name: str) -> None:
-    """Print a published JSON schema: of profiles, of --progress json, of --report FILE.json, of check --json."""
+    """Print a published JSON schema.
+
+    \b
+    profile       a profile, for editors
+    report        apply --report FILE.json
+    readiness     check --json and verify --json
+    inspection    inspect --json
+    doctor        doctor --json
+    rehearsal     rehearse --report FILE.json
+    progress      a line of apply --progress json
+    batch-result  NAME.json in the results of a batch
+    batch-line    a line that a batch prints into a pipe
+    """
     from imgfix import published
 
     click.echo(published.schema(name), nl=False)
 
 
 def complete(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Complete PROFILE: bundled names, `auto`, and files. Nothing heavy is loaded for a press of the tab key."""
+    """Complete PROFILE of a command with a disk: bundled names, `auto`, and files."""
+    return _completed(["auto", *_names()], incomplete)
+
+
+def complete_named(
+    _context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Complete PROFILE of a command without one, where nothing can be chosen by itself."""
+    return _completed(_names(), incomplete)
+
+
+def complete_first(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Complete PROFILE as the first of several arguments; the others are files."""
+    is_first = not context.params.get(parameter.name or "")
+    return complete(context, parameter, incomplete) if is_first else _completed([], incomplete)
+
+
+def _names() -> list[str]:
+    """Return the bundled profiles' names. Nothing heavy is loaded for a press of the tab key."""
     package = Path(__file__).parent.parent
     folder = next(f for f in (package / "profiles", package.parent / "profiles") if f.is_dir())
-    names = ["auto", *sorted(path.stem for path in folder.glob("*.yaml"))]
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def _completed(names: list[str], incomplete: str) -> list[CompletionItem]:
     found = [CompletionItem(name) for name in names if name.startswith(incomplete)]
     return found if "/" not in incomplete and found else [CompletionItem(incomplete, type="file")]
 

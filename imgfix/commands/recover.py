@@ -9,7 +9,7 @@ import click
 from imgfix.commands.paths import FILE
 
 
-@click.command()
+@click.command(short_help="Complete a change in place that was interrupted.")
 @click.argument("disk", type=FILE)
 def recover(disk: Path) -> None:
     """Complete the change of DISK in place that was interrupted; nothing to do is no error.

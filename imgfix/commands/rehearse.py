@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from imgfix.rehearsal.rehearse import Request
 
 
-@click.command()
+@click.command(short_help="Boot a VHD on a simulated Azure on this machine.")
 @click.argument("disk", metavar="VHD", type=FILE)
 @click.option(
     "--generation",

@@ -102,7 +102,7 @@ class Telling:
                 progress.say(f"the report is not written: {second.message}")
             raise
         try:
-            self._write(diary, progress)
+            self._write(diary, progress, is_told=self.form == "json")
         except Exception as error:
             if isinstance(error, ImgfixError):
                 kind, why = type(error), error.message
@@ -110,7 +110,8 @@ class Telling:
                 kind, why = ImgfixError, f"this is a bug of imgfix: {error!r}"
             raise kind(f"{diary.target} is ready, but its report is not written: {why}") from error
 
-    def _write(self, diary: Diary, progress: Progress) -> None:
+    def _write(self, diary: Diary, progress: Progress, *, is_told: bool = True) -> None:
+        """Write the reports; people are told of those of an apply that went well by its summary."""
         if not self.reports:
             return
         from imgfix.reports.build import build
@@ -120,7 +121,8 @@ class Telling:
         report = build(diary, progress.spans, versions(diary.accelerator), _requirements(), time.time())
         for path in self.reports:
             write(report, path)
-            progress.say(f"report: {path}")
+            if is_told:
+                progress.say(f"report: {path}")
 
     def _explain(self, error: ImgfixError, diary: Diary) -> None:
         """With --debug: add to the hint the line that runs the failed command of the guest again."""

@@ -7,15 +7,20 @@ from pathlib import Path
 
 import click
 
+from imgfix.commands import profiles
 from imgfix.commands.guest_options import key_option, profile_options, wish
 from imgfix.commands.paths import FILE
 from imgfix.errors import ExitCode
 
 
-@click.command()
+@click.command(short_help="Prove a finished VHD: the file, and all that is in it.")
 @click.argument("disk", metavar="OUT.vhd", type=FILE)
 @click.option(
-    "--against", metavar="PROFILE", default="auto", help="The profile that it was made with; default: auto."
+    "--against",
+    metavar="PROFILE",
+    default="auto",
+    shell_complete=profiles.complete,
+    help="The profile that it was made with; default: auto.",
 )
 @click.option(
     "--json", "as_json", is_flag=True, help="The verdict as JSON on stdout; its schema is that of check."

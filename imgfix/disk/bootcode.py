@@ -60,7 +60,7 @@ def _grub(read_at: ReadAt, size: int, partitions: Sequence[Partition], sector: b
         return BiosBoot(False, "GRUB in the first sector, which names no sector to go on with")
     if not any(read_at(first * SECTOR, SECTOR)):
         return BiosBoot(False, f"{name} in the first sector, and nothing at sector {first}, where it goes on")
-    return BiosBoot(True, f"{name} in the first sector, which goes on {_where(first * SECTOR, partitions)}")
+    return BiosBoot(True, f"{name} in the first sector, continued {_where(first * SECTOR, partitions)}")
 
 
 def _where(offset: int, partitions: Sequence[Partition]) -> str:

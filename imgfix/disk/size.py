@@ -47,6 +47,11 @@ def describe(size: int) -> str:
     return f"{size / unit:.4g} {name} ({size} bytes)"
 
 
+def short(size: int) -> str:
+    """Return `size` bytes for people, rounded: "1.50 GiB", "700 MiB"."""
+    return f"{size / GIB:.2f} GiB" if size >= GIB else f"{size / MIB:.0f} MiB"
+
+
 def check_size(size: int, *, gen1: bool, gen2: bool, limits: Limits = AZURE) -> tuple[str, ...]:
     """Return warnings for a disk of `size` bytes that boots as Gen1 (BIOS), Gen2 (UEFI) or both.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 
 from imgfix import __version__
@@ -28,7 +27,7 @@ from imgfix.disk.finished import misaligned, overlapping
 from imgfix.disk.size import describe
 from imgfix.errors import HostError, ImgfixError
 from imgfix.facts.model import Facts
-from imgfix.plan import Refusal
+from imgfix.plan import Plan, Refusal
 from imgfix.preview import Preview
 from imgfix.readiness import evidence
 from imgfix.readiness.model import (
@@ -44,6 +43,8 @@ from imgfix.readiness.model import (
     Status,
 )
 from imgfix.readiness.requirements import AFTER_PACKAGES, SILENT, TITLES, covered_by, requirements_of
+from imgfix.steps.packages import Packages
+from imgfix.wording import without_place
 
 #: The step that findings about the image file itself are told of.
 _DISK = "disk"
@@ -150,7 +151,10 @@ def _of_host() -> Iterator[Placed]:
         return
     name = f"qemu-img {'.'.join(map(str, version))}"
     seen = (Evidence(kind=EvidenceKind.HOST, name=name),)
-    yield "R11", Finding(status=Status.READY, text=f"{name} is none of those", step=_DISK, evidence=seen)
+    yield (
+        "R11",
+        Finding(status=Status.READY, text=f"{name} is not among those that do", step=_DISK, evidence=seen),
+    )
 
 
 def _of_plan(preview: Preview) -> Iterator[Placed]:
@@ -165,9 +169,23 @@ def _of_plan(preview: Preview) -> Iterator[Placed]:
         words = f"{finding.action.value if finding.action else ''} {finding.target}: {finding.text}".lstrip()
         for requirement in requirements_of(item.step, words, preview.facts):
             yield requirement, finding
+    for text in unforeseen(preview.plan):
+        yield "R17", Finding(status=Status.FIXED, text=text, step=Packages.name)
     for refusal, finding in _refused(preview):
         for requirement in requirements_of(refusal.step, finding.text, preview.facts):
             yield requirement, finding
+
+
+def unforeseen(plan: Plan) -> Iterator[str]:
+    """Say what a plan cannot tell before its packages are installed; nothing where it installs none."""
+    steps = ", ".join(sorted(AFTER_PACKAGES))
+    if any(not (install.files or install.parallel) for install in plan.installs):
+        yield (
+            "the packages come from the guest's own repositories: what comes along with them is known when they are "
+            f"installed, and so is all that these steps change: {steps}"
+        )
+    elif plan.installs:
+        yield f"what these steps change is known when the packages are installed: {steps}"
 
 
 def _is_early(preview: Preview, step: str) -> bool:
@@ -219,7 +237,7 @@ def _finding(step: str, decision: Decision, by_path: Mapping[str, Difference], f
     action, target = act_of(decision)
     return Finding(
         status=Status.FIXED,
-        text=reason_without_place(decision.reason, target),
+        text=without_place(decision.reason, target),
         step=step,
         action=action,
         target=target,
@@ -227,20 +245,11 @@ def _finding(step: str, decision: Decision, by_path: Mapping[str, Difference], f
     )
 
 
-def reason_without_place(reason: str, target: str) -> str:
-    """Return a reason without the target that it begins with, and the line in it: both are told elsewhere."""
-    return (
-        re.sub(rf"{re.escape(target)}(:\d+)?:? ", "", reason, count=1)
-        if reason.startswith(target)
-        else reason
-    )
-
-
 def act_of(decision: Decision) -> tuple[Action, str]:
     """Return what a change does, and to what: a path, a device, packages or a command line."""
     match decision:
-        case WriteFile(path):
-            return Action.WRITE, path
+        case WriteFile(path, content):
+            return Action.WRITE if content else Action.EMPTY, path
         case Remove(path):
             return Action.REMOVE, path
         case Link(path):

@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from imgfix.reports.model import Part, Text
+from imgfix.reports.part import Part, Text
 
 VERSION = 1
 
@@ -55,6 +55,7 @@ class Action(str, Enum):
     """What apply does to a target."""
 
     WRITE = "write"
+    EMPTY = "empty"
     REMOVE = "remove"
     LINK = "link"
     COPY = "copy"

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 
 from imgfix.console import safe
 from imgfix.disk.size import describe
-from imgfix.readiness.model import Evidence, Finding, Readiness, Requirement, Status
+from imgfix.readiness.model import Action, Evidence, Finding, Readiness, Requirement, Status
 
 #: Mark, colour of each status.
 _MARKS = {
@@ -55,7 +56,7 @@ def _table(readiness: Readiness, *, verbose: bool) -> Table:
             lines = []
         table.add_row(f"[{style}]{mark}[/]", requirement.id, first)
         for line in lines:
-            table.add_row("", "", f"  {line}")
+            table.add_row("", "", Padding(line, (0, 0, 0, 2)))
     return table
 
 
@@ -79,7 +80,8 @@ def _lines(requirement: Requirement, *, verbose: bool) -> Iterator[str]:
             groups.setdefault((finding.status, key, finding.text), []).append(finding)
     for (_, _, text), alike in groups.items():
         if len(alike) > _MANY:
-            yield f"{_verb(alike[0])} {len(alike)} files and folders [dim]- {safe(text)}[/]"
+            noun = "files and folders" if alike[0].action is Action.REMOVE else "files"
+            yield f"{_verb(alike[0])} {len(alike)} {noun} [dim]- {safe(text)}[/]"
         else:
             yield from (_told(finding) for finding in alike)
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Literal
 
-VERSION = 1
+from imgfix.reports.part import Part, Text
 
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+VERSION: Literal[1] = 1
 
 
-class Moment(_Model):
+class Moment(Part):
     """Something that happened; `at` is seconds from power-on."""
 
     at: float
@@ -21,7 +19,7 @@ class Moment(_Model):
     text: str
 
 
-class Finding(_Model):
+class Finding(Part):
     """One answer; `ok` null is worth a look."""
 
     name: str
@@ -30,7 +28,7 @@ class Finding(_Model):
     remedy: str
 
 
-class Why(_Model):
+class Why(Part):
     """Where and why a boot failed; `line` is what was seen."""
 
     name: str
@@ -41,7 +39,7 @@ class Why(_Model):
     line: str
 
 
-class Try(_Model):
+class Try(Part):
     """One boot, or two, on one controller."""
 
     controller: str
@@ -54,11 +52,12 @@ class Try(_Model):
     second_serial_log: str
 
 
-class RehearsalReport(_Model):
+class RehearsalReport(Part):
     """The whole outcome; the last of `attempts` counts."""
 
-    version: int
-    disk: str
+    format: Literal["imgfix-rehearsal"] = "imgfix-rehearsal"
+    version: Literal[1]
+    disk: Text
     generation: int
     accelerator: str
     passed: bool

@@ -1,34 +1,19 @@
 """The published form of a report. Its version changes whenever a field changes its meaning, or goes.
 
-Texts from the guest are as they are in it, but for bytes that are no UTF-8, which are written `\\xNN`. Times are UTC.
+Times are UTC; for texts see imgfix.reports.part.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import Field
 
 from imgfix.rehearsal.model import RehearsalReport
+from imgfix.reports.part import Part, Text
 
 VERSION = 1
-
-
-def _valid(text: object) -> object:
-    """Make bytes that are no UTF-8 visible: the guest's names may have any."""
-    if not isinstance(text, str):
-        return text
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
-Text = Annotated[str, BeforeValidator(_valid)]
-
-
-class Part(BaseModel):
-    """Base of all parts of a report: closed and immutable."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Versions(Part):

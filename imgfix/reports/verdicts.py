@@ -11,10 +11,10 @@ from imgfix.change import Advice, Noop
 from imgfix.disk.size import describe
 from imgfix.facts.model import Facts
 from imgfix.plan import Item
-from imgfix.readiness.judge import act_of, reason_without_place
+from imgfix.readiness.judge import act_of
 from imgfix.readiness.requirements import SILENT, TITLES, requirements_of
 from imgfix.reports import model
-from imgfix.wording import told
+from imgfix.wording import told, without_place
 
 #: The host's own matter, which says nothing of the image.
 _NOT_OF_IMAGES = "R11"
@@ -44,7 +44,7 @@ def _requirements(item: Item, facts: Facts) -> tuple[str, ...]:
     if isinstance(decision, Advice):
         return requirements_of(item.step, f": {decision.text}".lstrip(), facts)
     action, target = act_of(decision)
-    words = f"{action.value} {target}: {reason_without_place(decision.reason, target)}"
+    words = f"{action.value} {target}: {without_place(decision.reason, target)}"
     return requirements_of(item.step, words, facts)
 
 

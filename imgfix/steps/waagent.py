@@ -28,8 +28,13 @@ class Waagent:
             yield Advice(f"{path} is missing: the Azure Linux Agent is not installed")
             return
         values = {**_values(profile), **_update(profile, tree), **profile.waagent.values}
-        agent = f"provisioning by {profile.provisioner}, swap on the resource disk by {profile.swap.resource_disk}"
+        agent = f"provisioning by {profile.provisioner}, {_swap(profile)}"
         yield edited(tree, path, lambda text: _with_values(text, values), reason=agent, settled=agent)
+
+
+def _swap(profile: Profile) -> str:
+    by = profile.swap.resource_disk
+    return "no swap on the resource disk" if by == "none" else f"swap on the resource disk by {by}"
 
 
 def _values(profile: Profile) -> dict[str, str]:

@@ -15,6 +15,7 @@ from imgfix.batch.image import Image
 from imgfix.batch.live import LiveTable, final_table
 from imgfix.batch.result import Attempt, Content, Failure, Result, State
 from imgfix.errors import ExitCode
+from tests.schema import require_fit
 
 EVIL = "\x1b]0;owned\x07<script>alert(1)</script>[red]{{ 7*7 }}"
 
@@ -43,8 +44,15 @@ def test_json_lines_are_one_object_each() -> None:
     tell(Event(Kind.BEGIN, image(1), "attempt 1"))
     tell(Event(Kind.END, image(1), result=RESULTS[1]))
     begin, end = (json.loads(line) for line in stream.getvalue().splitlines())
-    assert begin == {"event": "begin", "image": "d1.vhd", "text": "attempt 1"}
+    require_fit("batch-line", begin)
+    require_fit("batch-line", end)
+    assert begin == {"version": 1, "event": "begin", "image": "d1.vhd", "text": "attempt 1"}
     assert (end["state"], end["verdict"], end["failure"]) == ("failed", EVIL, "permanent")
+
+
+def test_a_result_is_what_its_schema_says() -> None:
+    for result in RESULTS:
+        require_fit("batch-result", json.loads(result.model_dump_json()))
 
 
 def test_the_table_shows_all_that_fits_and_what_runs_else() -> None:

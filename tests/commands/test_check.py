@@ -28,6 +28,7 @@ def _imgfix(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         (("check", "blank.raw"), 3, "the disk is blank"),
         (("verify", "blank.raw"), 6, "the disk is blank"),
         (("verify", "cut.vhd"), 6, "there is no VHD footer at the end of the file"),
+        (("verify", "text.md"), 6, "text.md: this is a raw disk image, and a fixed VHD is needed here"),
         (("verify", "none.vhd"), 2, "none.vhd: there is no such file"),
         (("apply", "debian", "blank.raw", "--diff"), 2, "--diff shows what --dry-run finds: give both"),
         (("apply", "debian", "blank.raw", "--dry-run"), 3, "the disk is blank"),
@@ -36,11 +37,12 @@ def _imgfix(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_refused(tmp_path: Path, arguments: tuple[str, ...], status: int, told: str) -> None:
     (tmp_path / "blank.raw").write_bytes(bytes(1 << 20))
     (tmp_path / "cut.vhd").write_bytes(b"\x55\xaa" * (1 << 19))
+    (tmp_path / "text.md").write_text("text\n" * 9999)
     done = _imgfix(tmp_path, *arguments)
     assert done.returncode == status, done.stderr
     assert told in done.stderr
     assert done.stdout == ""
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["blank.raw", "cut.vhd"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["blank.raw", "cut.vhd", "text.md"]
 
 
 def test_a_reader_that_leaves_changes_no_exit_code() -> None:

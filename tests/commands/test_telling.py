@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -118,6 +120,11 @@ def test_a_profile_completes_to_bundled_names_and_files(tmp_path: Path) -> None:
     found = {item.value for item in complete.get_completions(["apply"], "r")}
     assert {"rhel", "rhel6"} <= found
     assert "auto" in {item.value for item in complete.get_completions(["apply"], "")}
+    assert {item.value for item in complete.get_completions(["verify", "--against"], "u")} == {"ubuntu"}
+    assert "rhel" in {item.value for item in complete.get_completions(["check"], "")}
+    assert [item.type for item in complete.get_completions(["check", "rhel"], "")] == ["file"]
+    assert [item.type for item in complete.get_completions(["batch", "rhel"], "r")] == ["file"]
+    assert "auto" not in {item.value for item in complete.get_completions(["profile", "show"], "")}
     (file,) = complete.get_completions(["apply"], "./mine")
     assert file.type == "file"
     assert {item.value for item in complete.get_completions(["profile"], "s")} == {"show", "schema"}
@@ -144,3 +151,18 @@ def test_a_profile_is_shown_as_written_or_as_it_is_resolved(tmp_path: Path) -> N
     resolved = imgfix(tmp_path, "profile", "show", "--resolved", "mine.yaml", "--set", "swap.size_mib=77")
     assert "size_mib: 77" in resolved.stdout
     assert "rootdelay=300" in resolved.stdout
+
+
+@pytest.mark.parametrize("no_color", ["", "1"])
+def test_colours_come_on_a_terminal_and_not_with_no_color(tmp_path: Path, no_color: str) -> None:
+    ours, theirs = pty.openpty()
+    argv = (sys.executable, "-m", "imgfix", "check", "none.raw")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm-256color", "NO_COLOR": no_color}
+    status = subprocess.run(argv, cwd=tmp_path, env=environment, stderr=theirs, check=False).returncode
+    os.close(theirs)
+    with os.fdopen(ours, "rb", buffering=0) as terminal:
+        said = terminal.read(4096).decode()
+    assert status == 2
+    assert "none.raw: there is no such file" in said
+    # Colours, and not how a line is begun anew or written bold: https://no-color.org
+    assert bool(re.search(r"\x1b\[(?:[0-9]+;)*(?:3|9)[0-9]", said)) is not bool(no_color)

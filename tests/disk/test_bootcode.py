@@ -44,13 +44,13 @@ def test_none(gpt_bytes: bytes, mbr_bytes: bytes) -> None:
 def test_grub_2(gpt_bytes: bytes, mbr_bytes: bytes) -> None:
     assert how(gpt_bytes, grub2(BIOS_BOOT), at=BIOS_BOOT) == (
         True,
-        "GRUB 2 in the first sector, which goes on in BIOS boot partition 2",
+        "GRUB 2 in the first sector, continued in BIOS boot partition 2",
     )
     assert how(mbr_bytes, grub2(1), at=1) == (
         True,
-        "GRUB 2 in the first sector, which goes on in front of the partitions",
+        "GRUB 2 in the first sector, continued in front of the partitions",
     )
-    assert how(mbr_bytes, grub2(ACTIVE + 64), at=ACTIVE + 64)[1].endswith("goes on in partition 1")
+    assert how(mbr_bytes, grub2(ACTIVE + 64), at=ACTIVE + 64)[1].endswith("continued in partition 1")
 
 
 def test_grub_2_without_its_core_image(gpt_bytes: bytes, mbr_bytes: bytes) -> None:
@@ -71,7 +71,7 @@ def test_grub_2_without_its_core_image(gpt_bytes: bytes, mbr_bytes: bytes) -> No
 def test_grub_legacy(mbr_bytes: bytes) -> None:
     assert how(mbr_bytes, grub1(1), at=1) == (
         True,
-        "GRUB 0.97 in the first sector, which goes on in front of the partitions",
+        "GRUB 0.97 in the first sector, continued in front of the partitions",
     )
     assert how(mbr_bytes, grub1(1)) == (
         False,

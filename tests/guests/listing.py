@@ -85,7 +85,7 @@ def planned(verdict: Mapping[str, Any]) -> Planned:
         for finding in requirement["findings"]
         if finding["action"] is not None and finding["target"].startswith("/")
     ]
-    edits = ("write", "remove", "link", "copy", "append", "set attributes")
+    edits = ("write", "empty", "remove", "link", "copy", "append", "set attributes")
     return Planned(
         frozenset(target for action, target in acts if action in edits),
         frozenset(target for action, target in acts if action == "remove"),

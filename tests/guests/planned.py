@@ -1,4 +1,7 @@
-"""Every test disk: planned set = changed set, and the result is ready. Run by scripts/bench/planned."""
+"""Every test disk: planned set = changed set, and the result is ready. Run by scripts/bench/planned.
+
+`fetched` is the disk that comes without agents, its packages fetched: what check named, against what apply then did.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from imgfix.readiness.requirements import AFTER_PACKAGES
 from tests.guests import result
 from tests.guests.listing import compare, listing, planned
 from tests.guests.workshop import ROOT, imgfix, sha256
@@ -49,10 +53,42 @@ def prove(disk: str, folder: Path) -> bool:
     return not unplanned and not unchanged and after.status == 0 and untouched
 
 
+def prove_fetched(folder: Path) -> bool:
+    """Apply with packages from the repositories: all that check said is done; more only by the steps it named."""
+    source, vhd, written = (folder / f"fetched{end}" for end in (".raw", ".vhd", ".json"))
+    subprocess.run((ROOT / "scripts/make-test-disk", "debian12", source), check=True)
+    before = imgfix("check", source, "--json", folder=folder)
+    assert before.status == 6, before.stderr
+    said = {
+        (finding["step"], finding["target"])
+        for requirement in json.loads(before.stdout)["requirements"]
+        for finding in requirement["findings"]
+        if finding["action"] is not None
+    }
+    done = imgfix("apply", "auto", source, "-o", vhd, "--report", written, folder=folder)
+    assert done.status == 0, done.stderr
+    report = json.loads(written.read_text())
+    did = {(step["name"], change["what"]) for step in report["steps"] for change in step["changes"]}
+    after = imgfix("check", vhd, folder=folder)
+    late = {step for step, _ in did - said}
+    print(
+        f"fetched: {len(said)} changes told; {len(report['package_changes'])} packages came; told and not done: "
+        f"{sorted(said - did) or 'none'}; done and not told: {sorted(did - said) or 'none'}; "
+        f"afterwards {'ready' if after.status == 0 else 'NOT READY'}",
+        flush=True,
+    )
+    source.unlink()
+    vhd.unlink()
+    return said <= did and late <= AFTER_PACKAGES and after.status == 0
+
+
 def main() -> int:
     """Prove the disks that are named."""
     with tempfile.TemporaryDirectory(prefix="imgfix-planned-") as folder:
-        proven = [prove(disk, Path(folder)) for disk in sys.argv[1:] or DISKS]
+        proven = [
+            prove_fetched(Path(folder)) if disk == "fetched" else prove(disk, Path(folder))
+            for disk in sys.argv[1:] or (*DISKS, "fetched")
+        ]
     return 0 if all(proven) else 1
 
 

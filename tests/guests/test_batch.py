@@ -17,6 +17,7 @@ import pytest
 from imgfix.disk.vhd import FOOTER_SIZE
 from tests.disks import crowd
 from tests.guests.workshop import ROOT, sha256
+from tests.schema import require_fit
 
 pytestmark = [pytest.mark.appliance, pytest.mark.xdist_group("batch")]
 
@@ -41,6 +42,7 @@ def events(process: subprocess.Popen[str]) -> Iterator[tuple[str, str, str]]:
     assert process.stdout is not None
     for line in process.stdout:
         told = json.loads(line)
+        require_fit("batch-line", told)
         yield told["event"], told["image"].removesuffix(".vhd"), told.get("text", "")
 
 
@@ -106,6 +108,8 @@ def test_killed_half_way_the_rest_is_done_and_a_killed_qemu_is_tried_again(tmp_p
     results = {
         path.stem: json.loads(path.read_text()) for path in (folder / "out/imgfix-batch").glob("*.json")
     }
+    for result in results.values():
+        require_fit("batch-result", result)
     assert {name: (r["state"], len(r["attempts"])) for name, r in results.items()} == {
         "debian0.vhd": ("done", 1),
         "rhel1.vhd": ("done", 2),

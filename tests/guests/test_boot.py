@@ -14,6 +14,7 @@ from tests.boot import Boot
 from tests.guests import checks
 from tests.guests.workshop import USER, Applied, imgfix, sha256
 from tests.rehearsal import endings
+from tests.schema import require_fit
 
 pytestmark = pytest.mark.appliance
 
@@ -62,6 +63,7 @@ def test_debian12_boots_by_uefi_without_boot_entries(debian12: Applied, shared: 
     print(run.stdout)
     assert run.status == 0, run.stderr + run.stdout
     found = json.loads(report.read_text())
+    require_fit("rehearsal", found)
     (attempt,) = found["attempts"]
     assert found["passed"]
     assert attempt["reached"] == "SSH"

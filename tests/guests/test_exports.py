@@ -9,6 +9,7 @@ import pytest
 
 from tests.disk.images import image
 from tests.guests.workshop import imgfix, made, sha256
+from tests.schema import require_fit
 
 pytestmark = [pytest.mark.appliance, pytest.mark.xdist_group("debian13")]
 
@@ -18,7 +19,9 @@ def test_inspect_reads_the_disk_of_an_ova_where_it_lies(shared: Path, tmp_path: 
     before = sha256(path)
     run = imgfix("inspect", "--json", path, folder=tmp_path / "run")
     assert run.status == 0, run.stderr
-    facts = json.loads(run.stdout)["facts"]
+    told = json.loads(run.stdout)
+    require_fit("inspection", told)
+    facts = told["facts"]
     assert facts["distro"]["id"] == "debian"
     assert facts["distro"]["version"] == "13"
     assert "machine.ova: taken for an OVA" in run.stderr

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.boot import Boot, Controller
+from tests.boot import Boot
+from tests.boot.machine import Controller
 from tests.guests import checks
 from tests.guests.workshop import Applied, applied, imgfix, made
 

@@ -51,6 +51,7 @@ def test_what_check_plans_is_what_apply_changes(
 def test_the_diff_of_a_dry_run_makes_the_files_that_apply_makes(
     el9: Applied, before: State, el9_state: State, tmp_path: Path
 ) -> None:
+    mtime = el9.source.stat().st_mtime_ns
     run = imgfix("apply", "rhel", el9.source, "--dry-run", "--diff", *_SETTINGS, folder=tmp_path, user=USER)
     assert run.status == 0, run.stderr
     assert sorted(p.name for p in el9.source.parent.glob("*.partial")) == []
@@ -74,7 +75,7 @@ def test_the_diff_of_a_dry_run_makes_the_files_that_apply_makes(
             continue
         assert local.read_bytes() == el9_state.handle.read_file(path), path
         assert local.stat().st_mode & 0o777 == el9_state.handle.statns(path)["st_mode"] & 0o777, path
-    assert (sha256(el9.source)) == el9.sha256
+    assert (sha256(el9.source), el9.source.stat().st_mtime_ns) == (el9.sha256, mtime)
 
 
 def test_the_vhd_is_verified_and_one_that_is_cut_is_not(el9: Applied, tmp_path: Path) -> None:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from pathlib import Path
 
 import pytest
 
+from imgfix.accel import Accelerator, Verdict
 from imgfix.errors import UsageError
 from imgfix.rehearsal import report
+from imgfix.rehearsal.diagnosis import Cause
+from imgfix.rehearsal.events import Event, Kind, Stage
 from imgfix.rehearsal.model import Finding, Moment, RehearsalReport, Try, Why
+from imgfix.rehearsal.questions import Answer
+from imgfix.rehearsal.rehearse import Attempt, Request, Result
 from imgfix.reports import html, timeline
 from tests.disk.disks import ordinary_user
+from tests.schema import require_fit
 
 
 def test_the_name_says_the_form(tmp_path: Path) -> None:
@@ -91,3 +98,27 @@ def test_the_page_marks_the_lines_that_tell_and_escapes_the_guest() -> None:
     assert "It does not come to root file system" in page
     good = html.rehearsal_page(_report(_try()))
     assert 'class="symptom"' not in good  # a boot that arrived had no symptoms, whatever it printed
+
+
+def test_json_is_what_the_schema_says(tmp_path: Path) -> None:
+    cause = Cause(
+        "no root",
+        Stage.ROOT,
+        "the root was not found",
+        "add the driver",
+        "initramfs.drivers",
+        "\x1b[31mwarning",
+    )
+    events = (
+        Event(1.5, Kind.CONSOLE, "Linux version 6", Stage.KERNEL),
+        Event(2.0, Kind.CONSOLE, "\x1b]0;x\x07", None),
+    )
+    failed = Attempt("virtio-scsi", events, "Linux version 6\n", "", (), Stage.KERNEL, False, cause)
+    passed = Attempt("ide", events, "", "", (Answer("swap", None, "none", ""),), Stage.SSH, True, None)
+    result = Result(
+        Request(Path("/exports/\udcff.vhd")), 2, Verdict(Accelerator.TCG, "no KVM"), (failed, passed)
+    )
+    report.write(tmp_path / "r.json", result)
+    written = json.loads((tmp_path / "r.json").read_text())
+    require_fit("rehearsal", written)
+    assert (written["disk"], written["passed"]) == ("/exports/\\xff.vhd", True)

@@ -1,0 +1,28 @@
+"""The published schemas: each by its command, each sound, each with its version."""
+
+from __future__ import annotations
+
+import json
+
+import jsonschema
+import pytest
+from click.testing import CliRunner
+
+from imgfix import published
+from imgfix.cli import cli
+from imgfix.commands import profiles
+
+
+def test_the_command_offers_all_of_them() -> None:
+    assert sorted(published.SCHEMAS) == list(profiles.SCHEMAS)
+    helped = CliRunner().invoke(cli, ["schema", "--help"]).output
+    assert [name for name in published.SCHEMAS if f"\n  {name} " not in helped] == []
+
+
+@pytest.mark.parametrize("name", published.SCHEMAS)
+def test_the_command_prints_it_with_its_version(name: str) -> None:
+    printed = CliRunner().invoke(cli, ["schema", name])
+    assert printed.exit_code == 0
+    schema = json.loads(printed.output)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    assert schema["$id"] == f"urn:imgfix:{name}:{published.SCHEMAS[name][0]}"
