@@ -214,6 +214,15 @@ class Phase(Part):
     seconds: float
 
 
+class CommandTime(Part):
+    """A command of the guest that ran, in the appliance or beside it. Seconds."""
+
+    argv: tuple[Text, ...]
+    begin: float = Field(description="seconds since imgfix began")
+    seconds: float
+    status: int
+
+
 class GuestCommand(Part):
     """A command of the guest that failed."""
 
@@ -269,6 +278,7 @@ class Report(Part):
     )
     warnings: tuple[Text, ...]
     phases: tuple[Phase, ...]
+    commands: tuple[CommandTime, ...] = Field(description="commands of the guest, in their order")
     launches: int = Field(description="appliances that were started")
     next: tuple[NextStep, ...]
     failure: Failure | None
