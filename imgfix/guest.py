@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import shlex
 import stat as st
 import tempfile
 import time
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from imgfix.appliance import Appliance, GuestfsError
+from imgfix.appliance import SCRATCH, Appliance, GuestfsError
 from imgfix.disk.size import describe
 from imgfix.errors import ApplyError, GuestError
 from imgfix.guestfish import ENVIRONMENT
@@ -259,8 +260,7 @@ class Guest:
 
     def replace(self, path: str, content: Path) -> None:
         """Make the file at `path` hold what this host's file `content` does, of any size; else as `append`."""
-        size = content.stat().st_size
-        with self.changing(f"{path} cannot be replaced ({size} bytes)"), self._alone(path) as alone:
+        with self.changing(f"{path} cannot be replaced"), self._alone(path) as alone:
             self._appliance.call("upload", str(content), alone)
 
     @contextmanager
@@ -273,12 +273,12 @@ class Guest:
         if alone != path:
             self._appliance.call("mv", alone, path)
 
-    def pack(self, excluded: Sequence[str], pipe: int) -> None:
-        """Write the guest's files as a tar into the file descriptor `pipe`, but for `excluded` ones (./usr/x)."""
-        with self.translated("the guest's files cannot be packed"):
-            self._appliance.call(
-                "tar_out", "/", f"/dev/fd/{pipe}", numericowner=True, excludes=list(excluded)
-            )
+    def pack(self, excluded: Sequence[str]) -> None:
+        """Write the guest's files as a tar onto the drive SCRATCH, but for `excluded` ones (./usr/x)."""
+        words = shlex.join(f"--exclude={path}" for path in excluded)
+        drive = f"/dev/disk/guestfs/{SCRATCH}"
+        with self.translated("the guest's files cannot be packed for this host"):
+            self._appliance_shell(f"tar -C /sysroot --numeric-owner -b 2048 {words} -cf {drive} . && sync")
 
     def set_attributes(self, path: str, mode: int, uid: int, gid: int) -> None:
         """Give the file or folder at `path` its permission bits and its owner."""
@@ -286,11 +286,6 @@ class Guest:
             # In this order: a change of owner takes setuid and setgid away (chown(2)).
             self._appliance.call("chown", uid, gid, path)
             self._appliance.call("chmod", mode, path)
-
-    def wipe_swap(self, device: str) -> None:
-        """Zero a swap device: its signature, and with it pages of the guest's memory."""
-        with self.changing(f"swap space {device} cannot be erased"):
-            self._appliance.call("zero_device", device)
 
     def run(self, argv: tuple[str, ...]) -> CommandResult:
         """Run a command of the guest in a chroot inside the appliance; any status is returned, none raises."""

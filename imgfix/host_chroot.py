@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +21,9 @@ from imgfix import sandbox
 from imgfix import tree as files
 from imgfix.apply import check
 from imgfix.change import Rebuild
-from imgfix.errors import ApplyError, GuestError, HostError
+from imgfix.disk.fault import free_bytes, host_errors, no_space
+from imgfix.disk.size import GIB, MIB
+from imgfix.errors import ApplyError, HostError
 from imgfix.facts.initramfs import list_initramfs
 from imgfix.guest import MAX_OUTPUT, CommandResult, Guest
 from imgfix.guestfish import ENVIRONMENT
@@ -42,38 +45,81 @@ _UNREAD = (
 )
 _MODULES = ("lib/modules", "usr/lib/modules")
 
+#: Bytes that the drive has at most, and that are needed for a start: it and the tree hold the files both for a while.
+_DRIVE = 16 * GIB
+_ROOM = 2 * GIB
+
 #: ELF's e_machine, two bytes at this place (elf(5)).
 _MACHINE = slice(18, 20)
 
 _INSTEAD = "leave out --chroot host: it is then rebuilt in the appliance, or appended to"
 
 
-class HostChroot:
-    """A copy of a guest's files in a scratch of this host; a context manager. It is made when it is first needed."""
+class Scratch:
+    """A folder of this host for a guest's files, and a drive's file on which the appliance hands them over."""
 
-    def __init__(
-        self,
-        guest: Guest,
-        releases: Sequence[str],
-        interrupts: Interrupts,
-        ran: Callable[[tuple[str, ...], float, int], None],
-    ) -> None:
-        """`releases` are the kernels that are rebuilt; `ran` is told of each command that has ended."""
-        self._guest = guest
-        self._releases = releases
-        self._interrupts = interrupts
-        self._ran = ran
+    def __init__(self) -> None:
         self._held = ExitStack()
-        self._scratch: Path | None = None
-        self._foreign: dict[str, str] = {}
 
-    def __enter__(self) -> HostChroot:
+    def __enter__(self) -> Scratch:
+        parent = Path(os.environ.get("TMPDIR", _LARGE))
+        with ExitStack() as held, host_errors("the sandbox", parent):
+            # QEMU halts an appliance whose drive finds no space; a drive that ends before gives it an error.
+            room = free_bytes(parent) - sandbox.SPACE_LEFT
+            if room < _ROOM:
+                raise no_space("a copy of the guest's files", parent, needed=_ROOM + sandbox.SPACE_LEFT)
+            folder = tempfile.TemporaryDirectory(
+                prefix="imgfix-chroot-", dir=parent, ignore_cleanup_errors=True
+            )
+            self._path = Path(held.enter_context(folder))
+            held.callback(_make_removable, self._path)
+            self.tree.mkdir(mode=0o700)
+            sandbox.own(self._path)
+            sandbox.own(self.tree)
+            with self.drive.open("wb") as stream:
+                stream.truncate(min(room, _DRIVE) // MIB * MIB)
+            self._held = held.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._held.close()
+
+    @property
+    def tree(self) -> Path:
+        """The folder that becomes the guest's root."""
+        return self._path / "tree"
+
+    @property
+    def drive(self) -> Path:
+        """The drive's file; sparse."""
+        return self._path / "drive"
+
+    def empty_drive(self) -> None:
+        """Give the space of the drive back; the appliance may keep it open."""
+        os.truncate(self.drive, 0)
+
+
+class HostChroot:
+    """A copy of a guest's files in a scratch of this host. It is made when it is first needed."""
+
+    def __init__(
+        self,
+        guest: Guest,
+        scratch: Scratch,
+        releases: Sequence[str],
+        interrupts: Interrupts,
+        ran: Callable[[tuple[str, ...], float, int], None],
+    ) -> None:
+        """`releases` are the kernels that are rebuilt; `ran` is told of each command that has ended."""
+        self._guest = guest
+        self._scratch = scratch
+        self._releases = releases
+        self._interrupts = interrupts
+        self._ran = ran
+        self._copied = False
+        self._foreign: dict[str, str] = {}
 
     def rebuild(self, rebuild: Rebuild) -> None:
         """Rebuild an initramfs and put it into the guest. Raises HostError, GuestError, ApplyError."""
@@ -89,7 +135,7 @@ class HostChroot:
         argv = (*sandbox.guest(tree), "/bin/sh", "-c", whole)
         environment = dict(word.split("=", 1) for word in ENVIRONMENT)
         start = time.monotonic()
-        ended = self._run(argv, tree.parent, environment, stdout=image, stderr=log)
+        ended = self._run(argv, environment, stdout=image, stderr=log)
         self._ran(rebuild.commands[0], time.monotonic() - start, ended.status)
         if ended.stopped:
             raise HostError(
@@ -105,14 +151,21 @@ class HostChroot:
     def _run(
         self,
         argv: Sequence[str],
-        scratch: Path,
         environment: dict[str, str],
         *,
+        stdin: int = subprocess.DEVNULL,
         stdout: BinaryIO,
         stderr: BinaryIO,
     ) -> sandbox.Ended:
         with (
-            sandbox.started(argv, scratch, environment=environment, stdout=stdout, stderr=stderr) as program,
+            sandbox.started(
+                argv,
+                self._scratch.tree.parent,
+                environment=environment,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+            ) as program,
             self._interrupts.ending(program.kill),
         ):
             ended = program.wait()
@@ -138,56 +191,36 @@ class HostChroot:
     # -- the copy
 
     def _tree(self) -> Path:
-        if self._scratch is None:
+        if not self._copied:
             _require_same_machine(self._guest)
-            parent = os.environ.get("TMPDIR", _LARGE)
-            folder = tempfile.TemporaryDirectory(
-                prefix="imgfix-chroot-", dir=parent, ignore_cleanup_errors=True
-            )
-            self._scratch = Path(self._held.enter_context(folder))
-            self._held.callback(_make_removable, self._scratch)
-            (self._scratch / "tree").mkdir(mode=0o700)
-            sandbox.own(self._scratch)
-            sandbox.own(self._scratch / "tree")
-            self._extract(self._scratch / "tree")
-        return self._scratch / "tree"
+            start = time.monotonic()
+            self._guest.pack([f"./{path}" for path in self._excluded()])
+            self._ran(("(packing the guest's files)",), time.monotonic() - start, 0)
+            start = time.monotonic()
+            self._extract(self._scratch.tree)
+            self._scratch.empty_drive()
+            self._ran(("(unpacking the guest's files)",), time.monotonic() - start, 0)
+            self._copied = True
+        return self._scratch.tree
 
     def _extract(self, tree: Path) -> None:
         """Unpack the guest's files, by this host's tar, in a sandbox of its own: an archive can be hostile, too."""
         script = (
-            "tar -C /tree -x -vv -p --numeric-owner --no-same-owner --delay-directory-restore && "
+            "tar -C /tree -x -vv -p -b 2048 --numeric-owner --no-same-owner --delay-directory-restore && "
             + " && ".join(f"mkdir -m 755 /tree/{name}" for name in _MOUNTED)
         )
         argv = (*sandbox.tools("--bind", str(tree), "/tree", "--tmpfs", "/tmp"), "/bin/sh", "-c", script)  # noqa: S108
-        reader, writer = os.pipe()
+        environment = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL": "C"}
         with (
             tempfile.TemporaryFile(dir=tree.parent) as listing,
             tempfile.TemporaryFile(dir=tree.parent) as log,
-            sandbox.started(
-                argv,
-                tree.parent,
-                environment={"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL": "C"},
-                stdin=reader,
-                stdout=listing,
-                stderr=log,
-            ) as program,
-            self._interrupts.ending(program.kill),
+            self._scratch.drive.open("rb") as drive,
         ):
-            os.close(reader)
-            failed: GuestError | None = None
-            try:
-                self._guest.pack([f"./{path}" for path in self._excluded()], writer)
-            except GuestError as error:  # where the sandbox has ended, its reason is the better one
-                failed = error
-            finally:
-                os.close(writer)
-            ended = program.wait()
+            ended = self._run(argv, environment, stdin=drive.fileno(), stdout=listing, stderr=log)
             log.seek(0)
             said = ended.stopped or log.read(MAX_OUTPUT).decode("utf-8", "replace").strip()
             if ended.status:
                 raise HostError(f"the guest's files cannot be unpacked in {tree}: {said}", hint=_INSTEAD)
-            if failed is not None:
-                raise failed
             listing.seek(0)
             self._foreign = dict(_foreign(listing))
 

@@ -26,7 +26,7 @@ from imgfix.disk.workcopy import WorkCopy
 from imgfix.errors import ApplyError, CommandError, HostError, ImgfixError, UsageError
 from imgfix.facts.distro import read_distro
 from imgfix.facts.model import Facts
-from imgfix.host_chroot import HostChroot
+from imgfix.host_chroot import HostChroot, Scratch
 from imgfix.interrupt import Interrupts
 from imgfix.keys import Key
 from imgfix.package_folder import PackageFolder
@@ -200,6 +200,7 @@ class _Job:
         self._progress = progress
         self._interrupts = interrupts
         self.launches = 0
+        self._scratch: Scratch | None = None
 
     def mutate(self) -> tuple[Profile, Facts, Plan]:
         """Return the profile that was chosen, the guest's facts and what was done to it."""
@@ -251,6 +252,7 @@ class _Job:
         # What is said of the accelerator holds for the second launch too.
         say = self._progress.say if self.launches == 1 else lambda _: None
         with ExitStack() as stack:
+            self._scratch = stack.enter_context(Scratch()) if self._request.host_chroot else None
             with self._progress.phase("launch"):
                 session = stack.enter_context(
                     opened(
@@ -262,6 +264,7 @@ class _Job:
                         keys=self._request.keys,
                         interrupts=self._interrupts,
                         say=say,
+                        scratch=self._scratch.drive if self._scratch else None,
                     )
                 )
             self._diary.accelerator = "TCG" if session.emulated else "KVM"
@@ -327,9 +330,11 @@ class _Job:
                 session.grow_root(last=last)
 
     def _carry_out(self, plan: Plan, session: Session) -> None:
-        kernels = [rebuild.kernel for rebuild in plan.rebuilds if rebuild.on_host]
-        with HostChroot(session.guest, kernels, self._interrupts, self._progress.ran) as host:
-            apply(plan, session.guest, self._progress.say, host)
+        host = None
+        if self._scratch is not None:
+            kernels = [rebuild.kernel for rebuild in plan.rebuilds if rebuild.on_host]
+            host = HostChroot(session.guest, self._scratch, kernels, self._interrupts, self._progress.ran)
+        apply(plan, session.guest, self._progress.say, host)
 
     def _refuse_offline(self, plan: Plan) -> None:
         if self._request.network:
