@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from imgfix import accel, appliance
+from imgfix import accel, appliance, sandbox
 from imgfix.accel import Accelerator, Verdict
 from imgfix.appliance import LaunchProbe
 from imgfix.disk import qemu_img
@@ -87,6 +87,11 @@ REMEDIES: Mapping[str, Remedy] = {
     "memory": _everywhere(
         "end other programs, give this machine more memory, or raise the container's limit"
     ),
+    "sandbox": Remedy(
+        "optional, for --chroot host: apt-get install bubblewrap, and have user namespaces allowed",
+        "optional, for --chroot host: dnf install bubblewrap, and have user namespaces allowed",
+        "optional, for --chroot host: install bubblewrap, and have user namespaces allowed",
+    ),
     "launch": _everywhere("LIBGUESTFS_DEBUG=1 imgfix doctor shows what the appliance says"),
     "kvm absent": _everywhere(
         "optional, much faster: enable virtualization (in a VM: nested), "
@@ -130,6 +135,7 @@ class Host:
     qemu_img: Callable[[], qemu_img.Version] = qemu_img.installed_version
     accelerator: Callable[[], Verdict] = accel.choose
     launch: Callable[[], LaunchProbe] = appliance.probe_launch
+    sandbox: Callable[[], None] = sandbox.require
     free_bytes: Callable[[Path], int] = free_bytes
     may_open: Callable[[Path], bool] = _may_open
     may_read: Callable[[Path], bool] = _may_read
@@ -320,6 +326,15 @@ def _container(host: Host) -> Finding:
     return Finding("container", True, "not inside a container")
 
 
+def _sandbox(host: Host) -> Finding:
+    """Nobody needs it who does not ask for it: hence a warning and never a no."""
+    try:
+        host.sandbox()
+    except HostError as error:
+        return Finding("sandbox", None, error.message, host.remedy("sandbox"))
+    return Finding("sandbox", True, "a sandbox can be made; apply --chroot host rebuilds natively in it")
+
+
 def _launch(host: Host, missing: list[str]) -> Finding:
     if missing:
         return Finding("launch", None, "not tried", f"first mend: {', '.join(missing)}")
@@ -363,4 +378,5 @@ CHECKS: tuple[Callable[[Host], Finding], ...] = (
     _cache,
     _memory,
     _container,
+    _sandbox,
 )
