@@ -18,14 +18,14 @@ from typing import Any, Literal
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
-from imgfix import accel, qmp
+from imgfix import accel, memory, qmp
 from imgfix.accel import Accelerator, Verdict
 from imgfix.errors import HostError, ImageError
 from imgfix.interrupt import Interrupts
 from imgfix.launchdir import LaunchDir
 
-#: MiB of memory for the appliance: mkinitramfs and dracut with zstd need more than libguestfs' default.
-MEMORY_MIB = 2048
+#: MiB of memory that an appliance takes at most.
+MEMORY_MIB = memory.WANTED_MIB
 
 #: What the appliance's kernel is told where it is emulated. QEMU before 8 keeps translated code by its virtual
 #: address too (tb_lookup in accel/tcg/cpu-exec.c; CF_PCREL came to x86 later), so that with addresses laid out at
@@ -314,7 +314,7 @@ def _configure(handle: Any, folder: Path, verdict: Verdict, network: bool) -> No
     handle.set_backend_settings(["force_tcg"] if emulated else [])
     words = (handle.get_append(), _KERNEL_ARGUMENTS, EMULATED_APPEND if emulated else "")
     handle.set_append(" ".join(filter(None, words)))
-    handle.set_memsize(MEMORY_MIB)
+    handle.set_memsize(memory.for_appliance())
     # A second emulated CPU costs more in TLB shoot-downs between the two than it brings.
     handle.set_smp(1 if emulated else min(2, os.cpu_count() or 1))
     handle.set_pgroup(True)  # a Ctrl-C in the terminal reaches us, and we end QEMU in good order

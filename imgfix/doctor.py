@@ -7,11 +7,11 @@ import platform
 import shutil
 import stat
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from imgfix import accel, appliance, sandbox
+from imgfix import accel, appliance, memory, sandbox
 from imgfix.accel import Accelerator, Verdict
 from imgfix.appliance import LaunchProbe
 from imgfix.disk import qemu_img
@@ -280,29 +280,9 @@ def _cache(host: Host) -> Finding:
     return Finding("cache", True, detail)
 
 
-def _memory_limits(host: Host) -> Iterator[int]:
-    """Yield what bounds the memory that can be taken, in bytes: the kernel's estimate, cgroups 2 and 1."""
-    for line in host.text("/proc/meminfo").splitlines():
-        if line.startswith("MemAvailable:"):
-            yield int(line.split()[1]) << 10
-    for limit, used in (
-        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
-    ):
-        most, taken = host.text(limit).strip(), host.text(used).strip()
-        if most.isdigit() and taken.isdigit():
-            yield max(0, int(most) - max(0, int(taken) - _cached(host, Path(limit).parent)))
-
-
-def _cached(host: Host, cgroup: Path) -> int:
-    """Bytes that a cgroup has of files, which the kernel drops where programs need the memory."""
-    rows = (line.split() for line in host.text(str(cgroup / "memory.stat")).splitlines())
-    return sum(int(row[1]) for row in rows if row[0] in ("inactive_file", "total_inactive_file"))
-
-
 def available_memory(host: Host) -> int | None:
     """Return the bytes of memory that can be taken; None if that cannot be told."""
-    return min(_memory_limits(host), default=None)
+    return memory.available(host.text)
 
 
 def _memory(host: Host) -> Finding:
