@@ -9,7 +9,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +18,14 @@ from typing import Any, Literal
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
-from imgfix import accel, qmp
+from imgfix import accel, memory, qmp
 from imgfix.accel import Accelerator, Verdict
 from imgfix.errors import HostError, ImageError
 from imgfix.interrupt import Interrupts
 from imgfix.launchdir import LaunchDir
 
-#: MiB of memory for the appliance: mkinitramfs and dracut with zstd need more than libguestfs' default.
-MEMORY_MIB = 2048
+#: MiB of memory that an appliance takes at most.
+MEMORY_MIB = memory.WANTED_MIB
 
 #: What the appliance's kernel is told where it is emulated. QEMU before 8 keeps translated code by its virtual
 #: address too (tb_lookup in accel/tcg/cpu-exec.c; CF_PCREL came to x86 later), so that with addresses laid out at
@@ -47,6 +47,8 @@ _KERNEL_ARGUMENTS = "md_mod.start_ro=1"
 #: (https://libguestfs.org/guestfs.3.html#block-device-naming). There the disk is known by its label.
 DISK = "/dev/sda"
 LABEL = "guest"
+#: The label of a drive that carries much from the appliance to this host: libguestfs' own channel does 20 MB/s.
+SCRATCH = "scratch"
 _NAMES = re.compile(r"/dev/sd[a-z]+")
 
 #: Text on the appliance's console (https://libguestfs.org/guestfs.3.html#guestfs_event_appliance).
@@ -195,10 +197,12 @@ def launch(
     network: bool,
     interrupts: Interrupts,
     say: Callable[[str], None] = lambda _: None,
+    scratch: Path | None = None,
 ) -> Appliance:
     """Launch an appliance with the image `disk`; retried once without KVM where KVM does not work.
 
-    `say` gets a sentence when the accelerator is not what one would expect. Raises HostError.
+    `scratch` is a file that the appliance may write to as the drive SCRATCH. `say` gets a sentence when the accelerator
+    is not what one would expect. Raises HostError.
     """
     verdicts = [accel.choose()]
     if verdicts[0].accelerator is Accelerator.TCG and accel.KVM.exists():
@@ -208,14 +212,15 @@ def launch(
         verdicts.append(Verdict(Accelerator.TCG, "the appliance does not start under KVM"))
         say(f"running without KVM: {verdicts[-1].reason}")
 
-    drive = _Drive(disk, image_format, writable) if disk is not None else None
+    drives = [_Drive(disk, image_format, writable)] if disk is not None else []
+    drives += [_Drive(scratch, "raw", writable=True, label=SCRATCH)] if scratch is not None else []
     retry = Retrying(
         retry=retry_if_exception_type(_KvmFailed),
         stop=stop_after_attempt(2),
         before_sleep=without_kvm,
         reraise=True,
     )
-    running = retry(lambda: _launch_once(drive, network, interrupts, verdicts[-1]))
+    running = retry(lambda: _launch_once(drives, network, interrupts, verdicts[-1]))
     if len(verdicts) > 1:  # only now is it KVM's fault: a full disk would have failed both launches
         accel.remember_broken(verdicts[-1].reason)
     return running
@@ -230,9 +235,12 @@ class _Drive:
     path: Path
     image_format: ImageFormat
     writable: bool
+    label: str = LABEL
 
 
-def _launch_once(drive: _Drive | None, network: bool, interrupts: Interrupts, verdict: Verdict) -> Appliance:
+def _launch_once(
+    drives: Sequence[_Drive], network: bool, interrupts: Interrupts, verdict: Verdict
+) -> Appliance:
     handle = _handle()  # its import takes a while, and a signal then would leave the folder behind
     own = LaunchDir()
     appliance, folder = Appliance(handle, own, interrupts, verdict), own.path
@@ -241,14 +249,14 @@ def _launch_once(drive: _Drive | None, network: bool, interrupts: Interrupts, ve
     watchdog = threading.Thread(target=_watch, args=(folder, timeout, launched), daemon=True)
     try:
         _configure(handle, folder, verdict, network)
-        if drive is not None:
+        for drive in drives:
             handle.add_drive_opts(
                 str(drive.path),
                 format=drive.image_format,
                 readonly=not drive.writable,
                 cachemode="unsafe",
                 discard="besteffort",
-                label=LABEL,
+                label=drive.label,
             )
         watchdog.start()
         handle.launch()
@@ -306,7 +314,7 @@ def _configure(handle: Any, folder: Path, verdict: Verdict, network: bool) -> No
     handle.set_backend_settings(["force_tcg"] if emulated else [])
     words = (handle.get_append(), _KERNEL_ARGUMENTS, EMULATED_APPEND if emulated else "")
     handle.set_append(" ".join(filter(None, words)))
-    handle.set_memsize(MEMORY_MIB)
+    handle.set_memsize(memory.for_appliance())
     # A second emulated CPU costs more in TLB shoot-downs between the two than it brings.
     handle.set_smp(1 if emulated else min(2, os.cpu_count() or 1))
     handle.set_pgroup(True)  # a Ctrl-C in the terminal reaches us, and we end QEMU in good order

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 from imgfix import tree as files
 from imgfix.change import (
@@ -32,10 +33,17 @@ FINISHES: dict[Finish, Callable[[str], str]] = {Finish.FOR_UEFI: grubcfg.for_uef
 _BATCH = 500
 
 
-def apply(plan: Plan, guest: Guest, say: Callable[[str], None]) -> None:
+class HostRebuilder(Protocol):
+    """Carries out rebuilds outside the appliance."""
+
+    def rebuild(self, rebuild: Rebuild) -> None:
+        """Carry `rebuild` out; raises ImgfixError."""
+
+
+def apply(plan: Plan, guest: Guest, say: Callable[[str], None], host: HostRebuilder | None = None) -> None:
     """Carry out the edits, then the profile's commands, then the rebuilds, each in their order.
 
-    Raises ApplyError; then nothing is published.
+    `host` does those rebuilds that are not for the appliance. Raises ApplyError; then nothing is published.
     """
     for number, edit in enumerate(plan.edits):
         if isinstance(edit, AppendFile):
@@ -51,8 +59,12 @@ def apply(plan: Plan, guest: Guest, say: Callable[[str], None]) -> None:
             _label(rebuild, guest, say)
             continue
         say(f"rebuilding {rebuild.kind.value} {rebuild.target}: {why}")
+        if rebuild.on_host:
+            assert host is not None
+            host.rebuild(rebuild)
+            continue
         for argv in rebuild.commands:
-            _check(rebuild, argv, guest.run(argv))
+            check(rebuild, argv, guest.run(argv))
         if rebuild.finish is not None:
             _finish(rebuild.target, FINISHES[rebuild.finish], guest)
 
@@ -80,7 +92,7 @@ def _label(rebuild: Rebuild, guest: Guest, say: Callable[[str], None]) -> None:
     for start in range(0, len(paths), _BATCH):
         for argv in rebuild.commands:
             command = (*argv, *paths[start : start + _BATCH])
-            _check(rebuild, argv, guest.run(command))
+            check(rebuild, argv, guest.run(command))
 
 
 def _finish(path: str, edit: Callable[[str], str], guest: Guest) -> None:
@@ -115,7 +127,8 @@ def _run(command: RunCommand, guest: Guest) -> None:
         guest.write(command.stamp, command.token.encode(), 0o644)
 
 
-def _check(rebuild: Rebuild, argv: tuple[str, ...], result: CommandResult) -> None:
+def check(rebuild: Rebuild, argv: tuple[str, ...], result: CommandResult) -> None:
+    """Raise CommandError where a command of a rebuild has failed."""
     if result.status:
         raise CommandError(
             f"{rebuild.target} cannot be rebuilt ({rebuild.reason}): `{' '.join(argv)}` failed in the guest with "

@@ -137,7 +137,8 @@ class Finish(Enum):
 class Rebuild:
     """Run the guest's own generator; `commands` are argv tuples, `target` the file that they make.
 
-    `finish` is applied to the file when they have run.
+    `finish` is applied to the file when they have run. `kernel` is the release that an initramfs is for; `on_host`
+    has its commands run in a sandbox of this host, on a copy of the guest's files, and not in the appliance.
     """
 
     kind: RebuildKind
@@ -145,6 +146,8 @@ class Rebuild:
     commands: tuple[tuple[str, ...], ...]
     reason: str
     finish: Finish | None = None
+    kernel: str = ""
+    on_host: bool = False
 
 
 @dataclass(frozen=True, slots=True)

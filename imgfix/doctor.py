@@ -7,11 +7,11 @@ import platform
 import shutil
 import stat
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from imgfix import accel, appliance
+from imgfix import accel, appliance, memory, sandbox
 from imgfix.accel import Accelerator, Verdict
 from imgfix.appliance import LaunchProbe
 from imgfix.disk import qemu_img
@@ -87,6 +87,11 @@ REMEDIES: Mapping[str, Remedy] = {
     "memory": _everywhere(
         "end other programs, give this machine more memory, or raise the container's limit"
     ),
+    "sandbox": Remedy(
+        "optional, for --chroot host: apt-get install bubblewrap, and have user namespaces allowed",
+        "optional, for --chroot host: dnf install bubblewrap, and have user namespaces allowed",
+        "optional, for --chroot host: install bubblewrap, and have user namespaces allowed",
+    ),
     "launch": _everywhere("LIBGUESTFS_DEBUG=1 imgfix doctor shows what the appliance says"),
     "kvm absent": _everywhere(
         "optional, much faster: enable virtualization (in a VM: nested), "
@@ -130,6 +135,7 @@ class Host:
     qemu_img: Callable[[], qemu_img.Version] = qemu_img.installed_version
     accelerator: Callable[[], Verdict] = accel.choose
     launch: Callable[[], LaunchProbe] = appliance.probe_launch
+    sandbox: Callable[[], None] = sandbox.require
     free_bytes: Callable[[Path], int] = free_bytes
     may_open: Callable[[Path], bool] = _may_open
     may_read: Callable[[Path], bool] = _may_read
@@ -274,29 +280,9 @@ def _cache(host: Host) -> Finding:
     return Finding("cache", True, detail)
 
 
-def _memory_limits(host: Host) -> Iterator[int]:
-    """Yield what bounds the memory that can be taken, in bytes: the kernel's estimate, cgroups 2 and 1."""
-    for line in host.text("/proc/meminfo").splitlines():
-        if line.startswith("MemAvailable:"):
-            yield int(line.split()[1]) << 10
-    for limit, used in (
-        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
-    ):
-        most, taken = host.text(limit).strip(), host.text(used).strip()
-        if most.isdigit() and taken.isdigit():
-            yield max(0, int(most) - max(0, int(taken) - _cached(host, Path(limit).parent)))
-
-
-def _cached(host: Host, cgroup: Path) -> int:
-    """Bytes that a cgroup has of files, which the kernel drops where programs need the memory."""
-    rows = (line.split() for line in host.text(str(cgroup / "memory.stat")).splitlines())
-    return sum(int(row[1]) for row in rows if row[0] in ("inactive_file", "total_inactive_file"))
-
-
 def available_memory(host: Host) -> int | None:
     """Return the bytes of memory that can be taken; None if that cannot be told."""
-    return min(_memory_limits(host), default=None)
+    return memory.available(host.text)
 
 
 def _memory(host: Host) -> Finding:
@@ -318,6 +304,15 @@ def _container(host: Host) -> Finding:
     if manager := host.text("/run/systemd/container").strip():
         return Finding("container", True, f"inside a container ({manager})")
     return Finding("container", True, "not inside a container")
+
+
+def _sandbox(host: Host) -> Finding:
+    """Nobody needs it who does not ask for it: hence a warning and never a no."""
+    try:
+        host.sandbox()
+    except HostError as error:
+        return Finding("sandbox", None, error.message, host.remedy("sandbox"))
+    return Finding("sandbox", True, "a sandbox can be made; apply --chroot host rebuilds natively in it")
 
 
 def _launch(host: Host, missing: list[str]) -> Finding:
@@ -363,4 +358,5 @@ CHECKS: tuple[Callable[[Host], Finding], ...] = (
     _cache,
     _memory,
     _container,
+    _sandbox,
 )

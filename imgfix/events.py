@@ -22,21 +22,25 @@ class Event(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     version: Literal[1] = 1
-    event: Literal["begin", "end", "copied", "message", "output", "done", "error"] = Field(
+    event: Literal["begin", "end", "copied", "message", "output", "command", "done", "error"] = Field(
         description="begin and end of a phase; bytes copied; something to know; a line that a command of the guest "
-        "prints (with -v); the last line: done or error"
+        "prints (with -v); the end of a command of the guest; the last line: done or error"
     )
     at: float = Field(description="seconds since imgfix began")
     phase: str | None = Field(
         None, description="of begin, end and error: copy, launch, inspect, packages ..."
     )
-    seconds: float | None = Field(None, description="of end: how long this stretch of the phase took")
+    seconds: float | None = Field(
+        None, description="of end and command: how long this stretch of the phase, or the command, took"
+    )
     done: int | None = Field(None, description="of copied: bytes")
     total: int | None = Field(None, description="of copied: bytes, holes not counted")
     text: str | None = Field(None, description="of message, output and error")
     hint: str | None = Field(None, description="of error: what to do next")
     exit_code: int | None = Field(None, description="of error")
     path: str | None = Field(None, description="of done: the VHD")
+    argv: tuple[str, ...] | None = Field(None, description="of command: its words")
+    status: int | None = Field(None, description="of command: its exit status")
 
 
 class JsonProgress(Progress):
@@ -73,6 +77,14 @@ class JsonProgress(Progress):
     def say(self, sentence: str) -> None:
         """Something the user should know."""
         self._tell(Event(event="message", at=self._at(), text=_valid(sentence)))
+
+    def ran(self, argv: tuple[str, ...], seconds: float, status: int) -> None:
+        """A command of the guest has ended."""
+        super().ran(argv, seconds, status)
+        words = tuple(map(_valid, argv))
+        self._tell(
+            Event(event="command", at=self._at(), argv=words, seconds=round(seconds, 3), status=status)
+        )
 
     def output(self, line: str) -> None:
         """A line that a command of the guest prints."""

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import posixpath
+import shlex
 import stat as st
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from imgfix.appliance import Appliance, GuestfsError
+from imgfix.appliance import SCRATCH, Appliance, GuestfsError
 from imgfix.disk.size import describe
 from imgfix.errors import ApplyError, GuestError
 from imgfix.guestfish import ENVIRONMENT
@@ -92,6 +94,8 @@ class Guest:
         self._since = 0
         #: Gets each line that a command of the guest prints, while it runs.
         self.heard: Callable[[str], None] | None = None
+        #: Is told of each command of the guest that has ended: its words, its seconds, its exit status.
+        self.ran: Callable[[tuple[str, ...], float, int], None] = lambda _argv, _seconds, _status: None
 
     # -- Tree
 
@@ -247,16 +251,34 @@ class Guest:
 
     def append(self, path: str, content: bytes) -> None:
         """Put `content` behind what the file at `path` holds; mode, owner, xattrs and other hard links stay."""
-        with self.changing(f"{path} cannot be appended to ({len(content)} bytes)", path):
-            whole = path
-            if self._appliance.call("lstatns", path)["st_nlink"] > 1:
-                # update-initramfs keeps its own backups as hard links; they are to stay what they were.
-                whole = f"{path}.imgfix"
-                self._appliance.call("cp_a", path, whole)
+        with (
+            self.changing(f"{path} cannot be appended to ({len(content)} bytes)"),
+            self._alone(path) as alone,
+        ):
             for at in range(0, len(content), _PIECE):
-                self._appliance.call("write_append", whole, content[at : at + _PIECE])
-            if whole != path:
-                self._appliance.call("mv", whole, path)
+                self._appliance.call("write_append", alone, content[at : at + _PIECE])
+
+    def replace(self, path: str, content: Path) -> None:
+        """Make the file at `path` hold what this host's file `content` does, of any size; else as `append`."""
+        with self.changing(f"{path} cannot be replaced"), self._alone(path) as alone:
+            self._appliance.call("upload", str(content), alone)
+
+    @contextmanager
+    def _alone(self, path: str) -> Iterator[str]:
+        """Yield where to change a file that may have other names; update-initramfs keeps its backups as hard links."""
+        alone = f"{path}.imgfix" if self._appliance.call("lstatns", path)["st_nlink"] > 1 else path
+        if alone != path:
+            self._appliance.call("cp_a", path, alone)
+        yield alone
+        if alone != path:
+            self._appliance.call("mv", alone, path)
+
+    def pack(self, excluded: Sequence[str]) -> None:
+        """Write the guest's files as a tar onto the drive SCRATCH, but for `excluded` ones (./usr/x)."""
+        words = shlex.join(f"--exclude={path}" for path in excluded)
+        drive = f"/dev/disk/guestfs/{SCRATCH}"
+        with self.translated("the guest's files cannot be packed for this host"):
+            self._appliance_shell(f"tar -C /sysroot --numeric-owner -b 2048 {words} -cf {drive} . && sync")
 
     def set_attributes(self, path: str, mode: int, uid: int, gid: int) -> None:
         """Give the file or folder at `path` its permission bits and its owner."""
@@ -264,11 +286,6 @@ class Guest:
             # In this order: a change of owner takes setuid and setgid away (chown(2)).
             self._appliance.call("chown", uid, gid, path)
             self._appliance.call("chmod", mode, path)
-
-    def wipe_swap(self, device: str) -> None:
-        """Zero a swap device: its signature, and with it pages of the guest's memory."""
-        with self.changing(f"swap space {device} cannot be erased"):
-            self._appliance.call("zero_device", device)
 
     def run(self, argv: tuple[str, ...]) -> CommandResult:
         """Run a command of the guest in a chroot inside the appliance; any status is returned, none raises."""
@@ -286,11 +303,13 @@ class Guest:
             *ENVIRONMENT,
             *argv,
         ]
+        start = time.monotonic()
         with self.changing(f"{argv[0]} cannot be run in the guest"), self._appliance.console(self.heard):
             answer = self._decoded("command", command)
         output, _, status = answer.rpartition("\n")
         if not status.isdigit():
             raise ApplyError(f"{argv[0]}: the guest's shell ended early: {answer.strip() or 'no output'}")
+        self.ran(argv, time.monotonic() - start, int(status))
         return CommandResult(int(status), output)
 
     @contextmanager

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from imgfix import installer, package_folder
+from imgfix import installer, package_folder, sandbox
 from imgfix.appliance import GuestfsError
 from imgfix.apply import apply
 from imgfix.diary import Diary, Reproduction
@@ -26,10 +26,11 @@ from imgfix.disk.workcopy import WorkCopy
 from imgfix.errors import ApplyError, CommandError, HostError, ImgfixError, UsageError
 from imgfix.facts.distro import read_distro
 from imgfix.facts.model import Facts
+from imgfix.host_chroot import HostChroot, Scratch
 from imgfix.interrupt import Interrupts
 from imgfix.keys import Key
 from imgfix.package_folder import PackageFolder
-from imgfix.plan import Plan, build_plan
+from imgfix.plan import Plan, build_plan, on_host
 from imgfix.profile import Profile
 from imgfix.progress import Progress
 from imgfix.rehearsal import outcome
@@ -54,7 +55,8 @@ class Request:
     `image_format` is one of formats.NAMES where the bytes of DISK do not tell; `packages` a folder of .deb or
     .rpm files: where it is given, no repository is asked. With `in_place` the disk itself becomes the output.
     `keep_failed` keeps the work copy of an apply that fails, beside the output. `size` is what the disk is to have, in
-    bytes, whole MiB; `grow_root` lets the root take the space behind it.
+    bytes, whole MiB; `grow_root` lets the root take the space behind it. `host_chroot` has the guest's
+    initramfs generator run on this host: the user's own decision, and in no profile.
     """
 
     profile: Profile | Auto
@@ -70,6 +72,7 @@ class Request:
     rehearse: bool = False
     size: int | None = None
     grow_root: bool = False
+    host_chroot: bool = False
 
     @property
     def target(self) -> Path:
@@ -110,6 +113,8 @@ def run(request: Request, progress: Progress, interrupts: Interrupts, diary: Dia
             f"{request.disk}: a change in place has no copy of its own that could be kept",
             hint="leave out --keep-failed or --in-place",
         )
+    if request.host_chroot:
+        sandbox.require()
     folder = package_folder.read(request.packages) if request.packages is not None else None
     source = diary.source = open_source(request.disk, request.image_format)
     announce(source, progress.say)
@@ -196,6 +201,7 @@ class _Job:
         self._progress = progress
         self._interrupts = interrupts
         self.launches = 0
+        self._scratch: Scratch | None = None
 
     def mutate(self) -> tuple[Profile, Facts, Plan]:
         """Return the profile that was chosen, the guest's facts and what was done to it."""
@@ -247,6 +253,7 @@ class _Job:
         # What is said of the accelerator holds for the second launch too.
         say = self._progress.say if self.launches == 1 else lambda _: None
         with ExitStack() as stack:
+            self._scratch = stack.enter_context(Scratch()) if self._request.host_chroot else None
             with self._progress.phase("launch"):
                 session = stack.enter_context(
                     opened(
@@ -258,9 +265,11 @@ class _Job:
                         keys=self._request.keys,
                         interrupts=self._interrupts,
                         say=say,
+                        scratch=self._scratch.drive if self._scratch else None,
                     )
                 )
             self._diary.accelerator = "TCG" if session.emulated else "KVM"
+            session.guest.ran = self._progress.ran
             if self._progress.verbose:
                 session.guest.heard = self._progress.output
             try:
@@ -292,16 +301,18 @@ class _Job:
 
     def _settle(self, session: Session, profile: Profile, facts: Facts, first: Plan) -> Plan:
         """Plan everything but packages, carry it out, and prove it."""
-        profile = profile.for_appliance(emulated=session.emulated)
+        native = self._request.host_chroot
+        profile = profile.for_appliance(emulated=session.emulated, on_host=native)
         with self._progress.phase("plan"):
             plan = build_plan(STEPS, profile, facts, session.guest, before=first.items)
+            plan = on_host(plan) if native else plan
             self._diary.items = first.items
             self._diary.planned(plan, session.guest)
         self._grow(session, last=not plan.swap_devices)
         if plan.changes:
             with self._progress.phase("apply"):
                 session.make_writable()
-                apply(plan, session.guest, self._progress.say)
+                self._carry_out(plan, session)
                 session.delete_swap(plan.swap_devices)
                 if plan.swap_devices:
                     self._grow(session, last=True)
@@ -318,6 +329,13 @@ class _Job:
         if self._request.grow_root:
             with self._progress.phase("grow"):
                 session.grow_root(last=last)
+
+    def _carry_out(self, plan: Plan, session: Session) -> None:
+        host = None
+        if self._scratch is not None:
+            kernels = [rebuild.kernel for rebuild in plan.rebuilds if rebuild.on_host]
+            host = HostChroot(session.guest, self._scratch, kernels, self._interrupts, self._progress.ran)
+        apply(plan, session.guest, self._progress.say, host)
 
     def _refuse_offline(self, plan: Plan) -> None:
         if self._request.network:

@@ -108,6 +108,17 @@ class Plan:
         return tuple(sorted(first.values(), key=lambda r: _ORDER.index(r.kind)))
 
 
+def on_host(plan: Plan) -> Plan:
+    """Return the plan with its initramfs images rebuilt in a sandbox of this host, which the reasons then say."""
+    return Plan(tuple(Item(item.step, _on_host(item.decision)) for item in plan.items))
+
+
+def _on_host(decision: Decision) -> Decision:
+    if isinstance(decision, Rebuild) and decision.kind is RebuildKind.INITRAMFS:
+        return replace(decision, on_host=True, reason=f"{decision.reason}; method host-chroot")
+    return decision
+
+
 def _removed_after(edits: Sequence[Edit], edit: Edit) -> bool:
     """Tell whether what `edit` makes is removed again by one of the edits behind it."""
     behind = edits[edits.index(edit) + 1 :]

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from imgfix import package_folder
+from imgfix import package_folder, sandbox
 from imgfix.difference import Difference, differences
 from imgfix.disk.finished import Fault, faults, size_faults
 from imgfix.disk.overlay import overlay
@@ -19,7 +19,7 @@ from imgfix.facts.distro import read_distro
 from imgfix.facts.model import Facts
 from imgfix.interrupt import Interrupts
 from imgfix.keys import Key
-from imgfix.plan import Item, Plan, Refusal, survey
+from imgfix.plan import Item, Plan, Refusal, on_host, survey
 from imgfix.profile import Profile
 from imgfix.progress import Progress
 from imgfix.session import Session, opened
@@ -33,7 +33,8 @@ class Wish:
     """What to look at, and by which profile; `packages` is the folder of --packages, `image_format` one of
     formats.NAMES where the bytes of `disk` do not tell.
 
-    `all_checked` has every file system checked, and not only those that were not cleanly unmounted.
+    `all_checked` has every file system checked, and not only those that were not cleanly unmounted; `host_chroot` is
+    that of an apply's Request.
     """
 
     profile: Profile | Auto
@@ -42,6 +43,7 @@ class Wish:
     packages: Path | None = None
     image_format: str | None = None
     all_checked: bool = False
+    host_chroot: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,8 @@ class Preview:
 
 def preview(wish: Wish, progress: Progress, interrupts: Interrupts) -> Preview:
     """Look at the wished disk; it is opened read-only. Raises ImgfixError where there is nothing to plan for."""
+    if wish.host_chroot:
+        sandbox.require()
     folder = package_folder.read(wish.packages) if wish.packages is not None else None
     packages = Packages(folder.offer if folder is not None else None)
     source = open_source(wish.disk, wish.image_format)
@@ -95,10 +99,11 @@ def preview(wish: Wish, progress: Progress, interrupts: Interrupts) -> Preview:
             profile = choose(wish.profile, read_distro(session.guest))
             if isinstance(wish.profile, Auto):
                 progress.say(f"this is {read_distro(session.guest).pretty_name}: profile {profile.name}")
-            profile = profile.for_appliance(emulated=session.emulated)
+            profile = profile.for_appliance(emulated=session.emulated, on_host=wish.host_chroot)
             facts = session.facts(profile.drivers)
         with progress.phase("plan"):
             plan, refusals, pending = _plan(profile, facts, packages, session)
+            plan = on_host(plan) if wish.host_chroot else plan
             changed = differences(plan, session.guest)
         with progress.phase("verify"):
             troubles += _troubles(session, facts, all_checked=wish.all_checked)

@@ -390,9 +390,9 @@ class Profile(_Section):
         """Who provisions: cloud-init, waagent, or disabled, which a specialized image always is."""
         return self.provisioning.agent if self.generalized else "disabled"
 
-    def for_appliance(self, *, emulated: bool) -> Profile:
-        """Return the profile with what is `auto` decided for an appliance that runs without KVM, or with it."""
+    def for_appliance(self, *, emulated: bool, on_host: bool = False) -> Profile:
+        """Return the profile with what is `auto` decided: without KVM it is append, but for rebuilds `on_host`."""
         if self.initramfs.method != "auto":
             return self
-        method: Literal["rebuild", "append"] = "append" if emulated else "rebuild"
+        method: Literal["rebuild", "append"] = "append" if emulated and not on_host else "rebuild"
         return self.model_copy(update={"initramfs": self.initramfs.model_copy(update={"method": method})})

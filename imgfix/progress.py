@@ -19,6 +19,16 @@ class Span:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """A command of the guest that has ended; `begin` and `seconds` as of a Span."""
+
+    argv: tuple[str, ...]
+    begin: float
+    seconds: float
+    status: int
+
+
 class Progress:
     """Silent base: times the phases. Subclasses show them."""
 
@@ -26,6 +36,8 @@ class Progress:
         self.seconds: dict[str, float] = {}
         #: A phase may come more than once: it has a stretch each time.
         self.spans: list[Span] = []
+        #: The commands of the guest, in the order in which they ran.
+        self.commands: list[Ran] = []
         #: The phase in which an error came up, the innermost.
         self.failed_in: str | None = None
         self._origin = time.monotonic()
@@ -59,6 +71,11 @@ class Progress:
 
     def say(self, sentence: str) -> None:
         """Something the user should know while it happens."""
+
+    def ran(self, argv: tuple[str, ...], seconds: float, status: int) -> None:
+        """A command of the guest has ended after `seconds`."""
+        now = time.monotonic() - self._origin
+        self.commands.append(Ran(argv, now - seconds, seconds, status))
 
     def output(self, line: str) -> None:
         """A line that a command of the guest prints, raw; called only if `verbose`."""

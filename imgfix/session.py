@@ -200,8 +200,9 @@ def opened(
     keys: Sequence[Key] = (),
     interrupts: Interrupts,
     say: Callable[[str], None],
+    scratch: Path | None = None,
 ) -> Iterator[Session]:
-    """Launch an appliance on `disk` and mount its guest; `keys` open encrypted volumes.
+    """Launch an appliance on `disk` and mount its guest; `keys` open encrypted volumes, `scratch` is a second drive.
 
     Raises HostError, ImageError, GuestError, UsageError.
     """
@@ -213,6 +214,7 @@ def opened(
             network=network,
             interrupts=interrupts,
             say=say,
+            scratch=scratch,
         ) as appliance,
         _needed("the disk cannot be inspected"),
     ):

@@ -27,6 +27,7 @@ readonly SYSTEM_NEEDS=(
   "run|must|has_command qemu-img|qemu-utils|qemu-img"
   "run|must|has_kernel|@apt_kernel|kernel-core"
   "run|may|has_xfs|libguestfs-xfs|libguestfs-xfs"
+  "dev|must|has_command bwrap|bubblewrap|bubblewrap"
   "dev|must|has_command mmdebstrap|mmdebstrap|mmdebstrap"
   "dev|must|has_file /usr/share/OVMF/OVMF_CODE*.fd /usr/share/edk2/*/OVMF_CODE*.fd|ovmf|edk2-ovmf"
   "dev|must|has_command sgdisk|gdisk|gdisk"

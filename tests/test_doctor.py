@@ -57,6 +57,7 @@ def host(tmp_path: Path) -> Host:
         qemu_img=lambda: (8, 2, 0),
         accelerator=lambda: WORKS,
         launch=lambda: LaunchProbe(True, "kvm", 3.14, "KVM works", ""),
+        sandbox=lambda: None,
         free_bytes=lambda _: 20 * GIB,
         may_open=lambda _: True,
         may_read=lambda _: True,

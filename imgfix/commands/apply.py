@@ -43,6 +43,13 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Publish only what boots on a simulated Azure; minutes without KVM.",
 )
+@click.option(
+    "--chroot",
+    type=click.Choice(["appliance", "host"]),
+    default="appliance",
+    help="Where the guest's initramfs generator runs; host: in a sandbox here, quick without KVM, see "
+    "docs/host-chroot.md.",
+)
 @format_option
 @key_option
 @profile_options
@@ -58,6 +65,7 @@ def apply(
     packages: Path | None,
     no_network: bool,
     rehearsed: bool,
+    chroot: str,
     image_format: str | None,
     key_files: tuple[str, ...],
     mode: str | None,
@@ -94,6 +102,7 @@ def apply(
         rehearsed,
         sizing.size,
         sizing.grow_root,
+        chroot == "host",
     )
     if not (in_place and recovered(disk)):
         _run(request, telling)

@@ -47,6 +47,7 @@ def _run(
     key_files: tuple[str, ...],
     mode: str | None,
     settings: tuple[str, ...],
+    chroot: str,
     diff: bool,
     **_others: object,
 ) -> None:
@@ -57,7 +58,8 @@ def _run(
 
     wanted = wish(profile, mode, settings)
     keys = read_keys(key_files, os.environ)
-    dryrun.run(Wish(wanted, disk, keys, packages, image_format), network=not no_network, diff=diff)
+    asked = Wish(wanted, disk, keys, packages, image_format, host_chroot=chroot == "host")
+    dryrun.run(asked, network=not no_network, diff=diff)
 
 
 _OPTIONS = (

@@ -41,6 +41,7 @@ class Telling:
     verbose: bool
     debug: bool
     keep_failed: bool
+    profile_time: bool = False
 
     @contextmanager
     def of(self, disk: Path, output: Path) -> Iterator[tuple[Progress, Diary]]:
@@ -56,7 +57,7 @@ class Telling:
             progress, events = self._progress(stack)
             try:
                 self._require_writable(disk, output)
-                with self._reported(diary, progress):
+                with self._timed(progress), self._reported(diary, progress):
                     yield progress, diary
                 if events is not None:
                     events.done(str(output))
@@ -91,6 +92,19 @@ class Telling:
             require_writable(self.reports, (disk, output))
 
     @contextmanager
+    def _timed(self, progress: Progress) -> Iterator[None]:
+        """Print the time line when it is over, well or not; JSON lines hold it already."""
+        try:
+            yield
+        finally:
+            if self.profile_time and self.form != "json":
+                from rich.console import Console
+
+                from imgfix import timeline
+
+                Console(stderr=True).print(timeline.table(progress.spans, progress.commands))
+
+    @contextmanager
     def _reported(self, diary: Diary, progress: Progress) -> Iterator[None]:
         try:
             yield
@@ -118,7 +132,14 @@ class Telling:
         from imgfix.reports.versions import versions
         from imgfix.reports.write import write
 
-        report = build(diary, progress.spans, versions(diary.accelerator), _requirements(), time.time())
+        report = build(
+            diary,
+            progress.spans,
+            versions(diary.accelerator),
+            _requirements(),
+            time.time(),
+            progress.commands,
+        )
         for path in self.reports:
             write(report, path)
             if is_told:
@@ -166,9 +187,11 @@ def options(command: _T) -> _T:
         verbose: bool,
         debug: bool,
         keep_failed: bool,
+        profile_time: bool,
         **others: object,
     ) -> object:
-        return command(*arguments, telling=Telling(reports, form, verbose, debug, keep_failed), **others)
+        telling = Telling(reports, form, verbose, debug, keep_failed, profile_time)
+        return command(*arguments, telling=telling, **others)
 
     decorated: Callable[..., object] = gathered
     for option in reversed(_OPTIONS):
@@ -194,5 +217,8 @@ _OPTIONS = (
     ),
     click.option("-v", "--verbose", is_flag=True, help="Show what commands of the guest print."),
     click.option("--debug", is_flag=True, help="Where a command of the guest fails: how to run it again."),
+    click.option(
+        "--profile-time", is_flag=True, help="Tell where the time went: phases, commands of the guest."
+    ),
     click.option("--keep-failed", is_flag=True, help="Keep the work copy of a failed apply, a raw image."),
 )

@@ -35,6 +35,8 @@ class Member:
     size: int
     links: int
     inode: tuple[int, int, int]
+    uid: int = 0
+    gid: int = 0
 
     @property
     def is_file(self) -> bool:
@@ -66,13 +68,13 @@ def _header(source: Source) -> Member:
         fields = struct.unpack(">13I", binascii.unhexlify(source.peek(HEADER_SIZE)[MAGIC_SIZE:]))
     except (binascii.Error, struct.error) as error:
         raise source.fault("damaged cpio header") from error
-    inode, mode, _uid, _gid, links, _mtime, size, major, minor, _rmajor, _rminor, name_size, _check = fields
+    inode, mode, uid, gid, links, _mtime, size, major, minor, _rmajor, _rminor, name_size, _check = fields
     if not 0 < name_size <= NAME_MAX:
         raise source.fault(f"cpio entry with a name of {name_size} bytes, 1 to {NAME_MAX} are allowed,")
     source.skip(HEADER_SIZE)
     raw = source.take(name_size).split(b"\0")[0]
     _align(source, HEADER_SIZE + name_size)
-    return Member(_clean(raw), mode, size, links, (major, minor, inode))
+    return Member(_clean(raw), mode, size, links, (major, minor, inode), uid, gid)
 
 
 def _clean(raw: bytes) -> str:

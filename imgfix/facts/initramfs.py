@@ -9,7 +9,7 @@ import stat
 from collections import Counter
 from dataclasses import replace
 from functools import partial
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from imgfix.errors import GuestError
 from imgfix.facts import compression, cpio
@@ -97,8 +97,46 @@ def read_initramfs(stream: BinaryIO, path: str, size: int) -> InitramfsFacts:
     Raises GuestError, naming path and byte offset, on anything else.
     https://docs.kernel.org/driver-api/early-userspace/buffer-format.html
     """
-    source = Source(iter(partial(stream.read, CHUNK), b""), path, UNPACKED_LIMIT)
     contents = _Contents()
+    packed, tail = _read(stream, path, contents)
+    if not contents.entries:
+        raise GuestError(f"{path}: an initramfs without any file ({size} bytes)")
+    main = packed.most_common(1)[0][0] if packed else "none"
+    hooks = tuple(sorted(contents.hooks.items()))
+    return InitramfsFacts(path, size, main, frozenset(contents.modules), hooks, contents.layout(tail))
+
+
+class _Reader(Protocol):
+    """Gets the entries, one by one."""
+
+    def add(self, member: cpio.Member, source: Source) -> None:
+        """Take one entry; its content is next in `source`."""
+
+
+class _Listing:
+    """Only the entries themselves."""
+
+    def __init__(self) -> None:
+        self.members: list[cpio.Member] = []
+
+    def add(self, member: cpio.Member, source: Source) -> None:
+        """Keep one entry."""
+        if len(self.members) >= ENTRY_LIMIT:
+            raise source.fault(f"more than {ENTRY_LIMIT} files")
+        if not member.is_trailer:
+            self.members.append(member)
+
+
+def list_initramfs(stream: BinaryIO, path: str) -> tuple[cpio.Member, ...]:
+    """Return the entries of the initramfs in `stream`, in their order; reads and raises as read_initramfs does."""
+    listing = _Listing()
+    _read(stream, path, listing)
+    return tuple(listing.members)
+
+
+def _read(stream: BinaryIO, path: str, contents: _Reader) -> tuple[Counter[str], InitramfsLayout]:
+    """Read all archives; return the packed bytes of each compression, and what the last part tells."""
+    source = Source(iter(partial(stream.read, CHUNK), b""), path, UNPACKED_LIMIT)
     packed: Counter[str] = Counter()
     left = UNPACKED_LIMIT
     tail = InitramfsLayout()
@@ -120,14 +158,10 @@ def read_initramfs(stream: BinaryIO, path: str, size: int) -> InitramfsFacts:
         end = source.offset
         source.skip_nuls()
         tail = replace(tail, padding=source.offset - end)
-    if not contents.entries:
-        raise GuestError(f"{path}: an initramfs without any file ({size} bytes)")
-    main = packed.most_common(1)[0][0] if packed else "none"
-    hooks = tuple(sorted(contents.hooks.items()))
-    return InitramfsFacts(path, size, main, frozenset(contents.modules), hooks, contents.layout(tail))
+    return packed, tail
 
 
-def _read_plain(source: Source, contents: _Contents) -> None:
+def _read_plain(source: Source, contents: _Reader) -> None:
     if source.peek(cpio.MAGIC_SIZE) not in cpio.MAGICS:
         found = source.peek(cpio.MAGIC_SIZE)
         raise source.fault(f"neither a newc cpio archive nor a known compression ({found.hex()})")
@@ -135,7 +169,7 @@ def _read_plain(source: Source, contents: _Contents) -> None:
         contents.add(member, source)
 
 
-def _read_packed(row: compression.Format, packed: Source, unpacked: Source, contents: _Contents) -> int:
+def _read_packed(row: compression.Format, packed: Source, unpacked: Source, contents: _Reader) -> int:
     """Read all archives in one compressed part and return its unpacked size; errors name both offsets."""
     start = packed.offset
     try:

@@ -18,7 +18,7 @@ from imgfix.errors import ExitCode
 from imgfix.facts import model as facts
 from imgfix.plan import Item
 from imgfix.profile import Profile
-from imgfix.progress import Span
+from imgfix.progress import Ran, Span
 from imgfix.recording import FileChange, FileState
 from imgfix.reports import azure, model
 from imgfix.reports.diff import diff
@@ -49,6 +49,7 @@ def build(
     versions: model.Versions,
     requirements: Mapping[str, tuple[str, ...]],
     ended: float,
+    commands: Sequence[Ran] = (),
 ) -> model.Report:
     """Return the report of an apply that is over; `requirements` are those of each step, `ended` is unix time."""
     before, after = diary.before, diary.after
@@ -85,6 +86,12 @@ def build(
             for s in sorted(spans, key=lambda span: span.begin)
         ),
         rehearsal=diary.rehearsal,
+        commands=tuple(
+            model.CommandTime(
+                argv=c.argv, begin=round(c.begin, 3), seconds=round(c.seconds, 3), status=c.status
+            )
+            for c in commands
+        ),
         launches=diary.launches,
         next=_next(diary),
         failure=_failure(diary),

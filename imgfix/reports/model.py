@@ -201,6 +201,15 @@ class Phase(Part):
     seconds: float
 
 
+class CommandTime(Part):
+    """A command of the guest that ran, in the appliance or beside it. Seconds."""
+
+    argv: tuple[Text, ...]
+    begin: float = Field(description="seconds since imgfix began")
+    seconds: float
+    status: int
+
+
 class GuestCommand(Part):
     """A command of the guest that failed."""
 
@@ -257,6 +266,7 @@ class Report(Part):
     warnings: tuple[Text, ...]
     rehearsal: RehearsalReport | None = Field(description="the first boot, where --rehearse asked for it")
     phases: tuple[Phase, ...]
+    commands: tuple[CommandTime, ...] = Field(description="commands of the guest, in their order")
     launches: int = Field(description="appliances that were started")
     next: tuple[NextStep, ...]
     failure: Failure | None

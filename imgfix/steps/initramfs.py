@@ -274,7 +274,7 @@ def _rebuild(
     command = tuple(word.format(**fill) for word in _known_to(tree, generator))
     made = _TOOLS_IMAGE.format(**fill)
     copy = (("cp", made, image),) if generator.name == "initramfs-tools" and image != made else ()
-    yield Rebuild(RebuildKind.INITRAMFS, image, (command, *copy), reason)
+    yield Rebuild(RebuildKind.INITRAMFS, image, (command, *copy), reason, kernel=kernel.release)
 
 
 def _known_to(tree: Tree, generator: _Generator) -> tuple[str, ...]:

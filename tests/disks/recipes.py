@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from . import debian, debian12, el8, el9, luks, raid, suse, ubuntu
+from . import debian, debian12, el8, el9, kernels, luks, raid, suse, ubuntu
 from .host import DiskError, require_root, run, say
 from .workshop import Workshop
 
@@ -25,6 +25,8 @@ RECIPES: dict[str, Callable[[Workshop], None]] = {
     "el8": el8.build,
     "ubuntu": ubuntu.build,
     "suse": suse.build,
+    "debian12full": kernels.build_full,
+    "debian12cloud": kernels.build_cloud,
 }
 
 # Files shared by all recipes; a recipe adds its module, its folder of texts and what it names in INPUTS.
@@ -41,6 +43,8 @@ _INPUTS: dict[str, tuple[str, ...]] = {
         *("suse.py", "el9.py", "bookworm.py", "debian.py", "loader.py", *_RPM),
         *("trees/el9/usr/lib/systemd/system", "trees/suse"),
     ),
+    "debian12full": ("kernels.py", "debian.py", "loader.py", "trees/debian13"),
+    "debian12cloud": ("kernels.py", "debian.py", "loader.py", "trees/debian13"),
     "luks": ("luks.py", "phony.py"),
     "raid": ("raid.py", "phony.py"),
 }
