@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from imgfix.disk import writeback
 from imgfix.disk.fault import host_error
 from imgfix.errors import HostError, ImageError
 
@@ -83,6 +84,7 @@ def copy_data(source: OpenFile, target: OpenFile, extents: tuple[Extent, ...], p
         at = extent.start
         while at < extent.end:
             moved = _copy_some(source, target, at, extent.end, needed=total - done)
+            writeback.start(target.fd, at, moved)
             at += moved
             done += moved
             progress(done, total)
