@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from imgfix.disk.finished import faults
 from imgfix.disk.source import reader
 from imgfix.disk.vhd import FOOTER_SIZE
 from tests.disks import plain
+from tests.guests import overfull
 from tests.guests.workshop import ROOT, sha256
 
 PROFILE = "name: small\ndescription: what needs no program of the guest\n"
@@ -42,7 +43,8 @@ TIMEOUT = 900.0  # seconds; a launch under emulation on a busy host
 class Case:
     """One way to apply, and what befalls it.
 
-    `victim` is imgfix, qemu, space, which a stranger's file takes, or a sector of the source that cannot be read.
+    `victim` is imgfix, qemu, space, which a stranger's file takes, a sector of the source that cannot be read, or a
+    guest that is as good as full.
     """
 
     name: str
@@ -64,6 +66,7 @@ CASES = (
     Case("in-place-space", "space", ("--in-place",)),
     Case("copy-eio", "sector"),
     Case("in-place-eio", "sector", ("--in-place",)),
+    Case("guest-full", "guest"),
 )
 
 
@@ -89,10 +92,10 @@ class Bench:
         if (self.scratch / "work/disk").is_mount():
             subprocess.run(("umount", self.scratch / "work/disk"), check=True)
 
-    def fresh(self, *, small: bool = False) -> Path:
+    def fresh(self, *, small: bool = False, full: str = "") -> Path:
         """Return a new copy of the disk in a folder of its own, with an older output and a TMPDIR beside it.
 
-        With `small` the folder is a file system of SMALL bytes.
+        With `small` the folder is a file system of SMALL bytes; `full` is a path of the guest that has no room.
         """
         folder = self.scratch / "work"
         self.unmount()
@@ -105,27 +108,28 @@ class Bench:
         disk = folder / "disk/d.raw"
         subprocess.run(("cp", "--sparse=always", self.pristine, disk), check=True)
         disk.with_suffix(".vhd").write_bytes(OLD)
+        if full:
+            overfull.fill(disk, full, folder)
+            self.sha256 = sha256(disk)
         return disk
 
-    def start(self, disk: Path, case: Case, **variables: str) -> subprocess.Popen[str]:
+    def start(
+        self,
+        disk: Path,
+        case: Case,
+        variables: Mapping[str, str] | None = None,
+        profile: Path | None = None,
+    ) -> subprocess.Popen[str]:
         """Begin an apply."""
-        argv = [
-            sys.executable,
-            "-m",
-            "imgfix",
-            "apply",
-            str(self.profile),
-            str(disk),
-            "--force",
-            *case.options,
-        ]
+        wanted = (str(profile or self.profile), str(disk), "--force", *case.options)
+        argv = (sys.executable, "-m", "imgfix", "apply", *wanted)
         environment = {
             **os.environ,
             "PYTHONPATH": str(ROOT),
             "TMPDIR": str(disk.parents[1] / "tmp"),
             "LIBGUESTFS_CACHEDIR": os.environ.get("LIBGUESTFS_CACHEDIR", "/var/tmp"),
             MARK: str(self.scratch),
-            **variables,
+            **(variables or {}),
         }
         return subprocess.Popen(
             argv, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
@@ -157,14 +161,15 @@ def boundaries(bench: Bench, case: Case) -> list[str]:
     disk = bench.fresh()
     trace = bench.scratch / "trace"
     trace.unlink(missing_ok=True)
-    _succeed(bench.start(disk, case, **{fault.TRACE: str(trace)}))
+    _succeed(bench.start(disk, case, {fault.TRACE: str(trace)}))
     return list(dict.fromkeys(trace.read_text().split()))
 
 
 def check(bench: Bench, case: Case, moment: str) -> str:
     """Kill at one point, look, run again, look; returns what was there after the kill. Raises Wrong."""
-    disk = bench.fresh(small=case.victim == "space")
-    harm = {"imgfix": _kill_imgfix, "qemu": _kill_qemu, "space": _fill, "sector": spoil}[case.victim]
+    disk = bench.fresh(small=case.victim == "space", full=moment if case.victim == "guest" else "")
+    harms = {"imgfix": _kill_imgfix, "qemu": _kill_qemu, "space": _fill, "sector": spoil, "guest": _ask_more}
+    harm = harms[case.victim]
     status = harm(bench, disk, case, moment)
     if not bench.gone():
         raise Wrong(f"processes outlive the kill: {bench.processes()}")
@@ -186,7 +191,7 @@ def check(bench: Bench, case: Case, moment: str) -> str:
 
 
 def _kill_imgfix(bench: Bench, disk: Path, case: Case, moment: str) -> str:
-    process = bench.start(disk, case, **{fault.KILL_AT: moment})
+    process = bench.start(disk, case, {fault.KILL_AT: moment})
     _, stderr = process.communicate(timeout=TIMEOUT)
     if process.returncode != -signal.SIGKILL:
         raise Wrong(f"imgfix was not killed, status {process.returncode}: {stderr[-500:]}")
@@ -210,7 +215,7 @@ def _kill_qemu(bench: Bench, disk: Path, case: Case, moment: str) -> str:
 
 def _at(bench: Bench, disk: Path, case: Case, moment: str) -> subprocess.Popen[str]:
     """Begin an apply and return when it has stopped at the boundary."""
-    process = bench.start(disk, case, **{fault.STOP_AT: moment})
+    process = bench.start(disk, case, {fault.STOP_AT: moment})
     while not _stopped(process.pid):
         if process.poll() is not None:
             raise Wrong(f"imgfix ended before the boundary: {process.communicate()[1][-500:]}")
@@ -241,19 +246,28 @@ def _fill(bench: Bench, disk: Path, case: Case, moment: str) -> str:
 
 def spoil(bench: Bench, disk: Path, case: Case, moment: str) -> str:
     """Let no program of the apply read the sector at byte `moment` of the source."""
-    process = bench.start(
-        disk,
-        case,
-        LD_PRELOAD=str(bench.shim),
-        IMGFIX_EIO_INODE=str(disk.stat().st_ino),
-        IMGFIX_EIO_AT=moment,
-    )
+    shim = {
+        "LD_PRELOAD": str(bench.shim),
+        "IMGFIX_EIO_INODE": str(disk.stat().st_ino),
+        "IMGFIX_EIO_AT": moment,
+    }
+    process = bench.start(disk, case, shim)
     _, stderr = process.communicate(timeout=TIMEOUT)
     if case.in_place and process.returncode == 0:
         return "never read"
     if process.returncode != 4:
         raise Wrong(f"status {process.returncode}, 4 expected: {stderr[-800:]}")
     return "status 4, " + stderr[stderr.index("error: ") :].splitlines()[0]
+
+
+def _ask_more(bench: Bench, disk: Path, case: Case, moment: str) -> str:
+    """Ask for more than the guest has room for at `moment`, a path in it."""
+    process = bench.start(disk, case, profile=overfull.profile(bench.scratch, moment))
+    _, stderr = process.communicate(timeout=TIMEOUT)
+    free = overfull.said(stderr)
+    if process.returncode != 5 or free is None:
+        raise Wrong(f"status {process.returncode}, 5 with both numbers expected: {stderr[-800:]}")
+    return f"status 5, {overfull.BIG} bytes needed, {free} free"
 
 
 def _stopped(pid: int) -> bool:
@@ -314,6 +328,8 @@ def points(bench: Bench, case: Case) -> list[str]:
     """Return the boundaries of a case: for QEMU, those between which it runs and has work left; or bytes."""
     if case.victim == "sector":
         return [str(at) for at in plain.SECTORS]
+    if case.victim == "guest":
+        return list(overfull.PLACES)
     names = boundaries(bench, case)
     if case.victim == "imgfix":
         return names

@@ -15,6 +15,7 @@ POINTS = (
     ("in-place", "committed", "killed; journal to complete"),
     ("copy-qemu", "edit-0", "status 4; source as it was, old output"),
     ("copy-space", "edit-0", "status 4, "),
+    ("guest-full", "/boot/big", "status 5, 1000000 bytes needed, "),
 )
 
 
