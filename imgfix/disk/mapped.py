@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Iterator
 
 from imgfix.disk import writeback
-from imgfix.disk.fault import free_bytes, host_error, host_errors, no_space
+from imgfix.disk.fault import FAILING, free_bytes, host_error, host_errors, no_space
 from imgfix.disk.formats import Format
 from imgfix.disk.images import Image, Node, open_image
 from imgfix.disk.layout import File, Run
@@ -108,7 +108,7 @@ def _read(origin: OpenFile, at: int, length: int, buffer: bytearray) -> None:
     except OSError as error:
         raise HostError(
             f"{origin.path}: cannot be read at byte {at}: {error.strerror}",
-            hint="the storage under the source is failing: copy the disk from its origin again",
+            hint=FAILING,
         ) from error
     if found != length:
         raise ImageError(f"{origin.path}: ended at byte {at + found} while it was being copied")

@@ -27,6 +27,7 @@ from imgfix.disk import fault
 from imgfix.disk.finished import faults
 from imgfix.disk.source import reader
 from imgfix.disk.vhd import FOOTER_SIZE
+from tests.disk import eio
 from tests.disks import plain
 from tests.guests import overfull
 from tests.guests.workshop import ROOT, sha256
@@ -83,9 +84,7 @@ class Bench:
         self.sha256 = sha256(self.pristine)
         self.profile = scratch / "small.yaml"
         self.profile.write_text(PROFILE)
-        self.shim = scratch / "eio.so"
-        argv = ("gcc", "-shared", "-fPIC", "-o", self.shim, Path(__file__).with_name("eio.c"), "-ldl")
-        subprocess.run(argv, check=True)
+        self.shim = eio.build(scratch)
 
     def unmount(self) -> None:
         """Take the small file system away, if there is one."""
@@ -246,12 +245,7 @@ def _fill(bench: Bench, disk: Path, case: Case, moment: str) -> str:
 
 def spoil(bench: Bench, disk: Path, case: Case, moment: str) -> str:
     """Let no program of the apply read the sector at byte `moment` of the source."""
-    shim = {
-        "LD_PRELOAD": str(bench.shim),
-        "IMGFIX_EIO_INODE": str(disk.stat().st_ino),
-        "IMGFIX_EIO_AT": moment,
-    }
-    process = bench.start(disk, case, shim)
+    process = bench.start(disk, case, eio.variables(bench.shim, disk, int(moment)))
     _, stderr = process.communicate(timeout=TIMEOUT)
     if case.in_place and process.returncode == 0:
         return "never read"
