@@ -10,7 +10,7 @@ from rich.console import Console
 
 from imgfix.console import safe
 from imgfix.disk.identity import footer_identity
-from imgfix.disk.size import AZURE, MIB, Limits, describe
+from imgfix.disk.size import AZURE, MIB, Limits, describe, require_larger
 from imgfix.disk.source import announce, open_source
 from imgfix.disk.vhd import fixed_footer
 from imgfix.disk.workcopy import WorkCopy
@@ -38,17 +38,23 @@ def convert(
     *,
     image_format: str | None = None,
     force: bool = False,
+    size: int | None = None,
 ) -> Converted:
     """Write `disk` to `output` as a fixed VHD; `image_format` is one of formats.NAMES where its bytes do not tell.
 
+    `size` is what the disk is to have, in bytes, whole MiB; it is never made smaller.
     Footer time and UUID come from `environ` or the source (identity.footer_identity). Raises ImgfixError; then there
     is no output and no trace.
     """
     source = open_source(disk, image_format, blank=True)
     announce(source, progress.say)
+    if size is not None:
+        require_larger(str(disk), source.size, size)
     identity = footer_identity(source, environ)
     with progress.phase("copy"):
-        copying = WorkCopy.create(source, output, force=force, progress=progress.copied, headroom=_HEADROOM)
+        copying = WorkCopy.create(
+            source, output, force=force, progress=progress.copied, headroom=_HEADROOM, least=size or 0
+        )
     with copying as work:
         with progress.phase("emit"):
             footer = fixed_footer(work.size, timestamp=identity.timestamp, unique_id=identity.unique_id)

@@ -44,6 +44,8 @@ readonly SYSTEM_NEEDS=(
   "dev|must|has_command xz|xz-utils|xz"
   "dev|must|has_command lz4|lz4|lz4"
   "dev|must|has_command bzip2|bzip2|bzip2"
+  "dev|must|has_command gcc|gcc|gcc"
+  "dev|must|has_file /usr/include/errno.h|libc6-dev|glibc-devel"
   "dev|must|has_command shellcheck|shellcheck|ShellCheck"
   "dev|must|has_file /usr/libexec/netplan/generate /usr/lib/netplan/generate|netplan.io|netplan"
   "dev|must|has_file /usr/bin/grub-menulst2cfg /usr/bin/grub2-menulst2cfg|grub-common|grub2-tools-minimal"

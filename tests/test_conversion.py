@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import random
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.disk.disks import MIB, mbr_disk, run, sha256
+from imgfix.disk.finished import faults
+from imgfix.disk.size import GIB
+from imgfix.disk.source import reader
+from tests.disk import eio
+from tests.disk.disks import MIB, gpt_disk, mbr_disk, patch, run, sha256
 from tests.disk.emit import data_of, left_in
 from tests.disk.images import image, raw_disk
 from tests.guests.workshop import USER, Run, imgfix
@@ -70,6 +75,41 @@ def test_an_existing_output_needs_force(work: Path, place: Path) -> None:
     assert "exists already" in done.stderr
     assert convert("--force", raw, work / "out.vhd", folder=place / "run").status == 0
     assert data_of(work / "out.vhd") == raw.read_bytes()
+
+
+def test_a_larger_disk(work: Path, place: Path) -> None:
+    raw = gpt_disk(place / "disk.raw", 40 * MIB)
+    path = image("vhdx", raw, place / "in.vhdx")
+    done = convert(path, work / "out.vhd", "--size", "1G", folder=place / "run")
+    assert done.status == 0, done.stderr
+    assert "fixed VHD of 1 GiB" in done.stdout
+    assert (work / "out.vhd").stat().st_blocks * 512 < 2 * MIB
+    with (work / "out.vhd").open("rb") as stream:
+        read = reader(stream.fileno(), GIB + 512)
+        assert faults(read, GIB, read(GIB, 512)) == ()  # the GPT's backup is at the new end
+    done = convert(path, work / "no.vhd", "--size", "39M", folder=place / "run")
+    assert done.status == 2
+    assert "has 40 MiB (41943040 bytes), and --size asks for 39 MiB" in done.stderr
+    assert left_in(work) == ["out.vhd"]
+
+
+@pytest.mark.parametrize(
+    "kind", ["raw", "vhd-fixed", "vhdx", "qcow2", "vdi", "qcow2-packed", "vmdk-split", "ova"]
+)
+def test_a_sector_that_cannot_be_read(work: Path, place: Path, kind: str) -> None:
+    raw = mbr_disk(place / "disk.raw", 40 * MIB)
+    patch(raw, 2 * MIB, random.Random(kind).randbytes(36 * MIB))
+    path = image(kind, raw, place / "in.image")
+    held = sorted(place.glob("in*-s*.vmdk"))[-1:] or [path]
+    at = held[0].stat().st_size // 2
+    done = convert(
+        path, work / "out.vhd", folder=place / "run", **eio.variables(eio.build(place), held[0], at)
+    )
+    assert done.status == 4, done.stderr
+    assert "Input/output error" in done.stderr
+    assert str(path) in done.stderr
+    assert "hint: " in done.stderr
+    assert left_in(work) == []
 
 
 @pytest.mark.parametrize(("size", "word"), [(8 * MIB, "takes uploads from"), (4096 << 30, "OS disks up to")])

@@ -19,11 +19,6 @@ class Sizing:
     size: int | None
     grow_root: bool
 
-    @property
-    def asked(self) -> bool:
-        """Tell whether anything is to grow."""
-        return self.size is not None or self.grow_root
-
 
 def options(command: _T) -> _T:
     """Add the options; the command gets them as one argument, `sizing`."""
@@ -36,20 +31,18 @@ def options(command: _T) -> _T:
         return command(*arguments, sizing=Sizing(wanted, grow_root), **others)
 
     decorated: Callable[..., object] = gathered
-    for option in reversed(_OPTIONS):
+    for option in (_GROW_ROOT, size_option):
         decorated = option(decorated)
     return decorated  # type: ignore[return-value]  # click's decorators keep the signature
 
 
-_OPTIONS = (
-    click.option(
-        "--size",
-        metavar="SIZE",
-        help="Virtual size of the disk: 64G, 65536M or bytes; whole MiB, and never smaller than it is.",
-    ),
-    click.option(
-        "--grow-root",
-        is_flag=True,
-        help="Let the root take the space behind it: partition, LVM volume, file system.",
-    ),
+size_option = click.option(
+    "--size",
+    metavar="SIZE",
+    help="Virtual size of the disk: 64G, 65536M or bytes; whole MiB, and never smaller than it is.",
+)
+_GROW_ROOT = click.option(
+    "--grow-root",
+    is_flag=True,
+    help="Let the root take the space behind it: partition, LVM volume, file system.",
 )

@@ -20,6 +20,9 @@ _HINTS = {
     errno.ENAMETOOLONG: "choose a shorter name",
 }
 
+#: What to do about a source that cannot be read.
+FAILING = "the storage under the source is failing: copy the disk from its origin again"
+
 #: Bytes of room for what is changed in the guest and for the footer, beyond the data that is copied.
 HEADROOM = 64 * MIB
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 
-from imgfix.disk.fault import free_bytes, host_error, host_errors, no_space
+from imgfix.disk import writeback
+from imgfix.disk.fault import FAILING, free_bytes, host_error, host_errors, no_space
 from imgfix.disk.formats import Format
 from imgfix.disk.images import Image, Node, open_image
 from imgfix.disk.layout import File, Run
@@ -65,12 +66,15 @@ def copy_runs(
     # Its size first: XFS allocates ahead of writes that extend a file, into what should stay holes.
     with host_errors("the work copy", target.path):
         os.ftruncate(target.fd, size)
-    done = 0
+    done, buffer = 0, bytearray(_CHUNK)  # one for all: a new one of this size costs as much as the reading
     for run, extent in _data(runs, origin):
         for at in range(extent.start, extent.end, _CHUNK):
-            data = _read(origin, at, min(_CHUNK, extent.end - at))
-            _write(target, run.start + at - run.offset, data, needed=max(headroom, needed - done))
-            done += len(data)
+            length = min(_CHUNK, extent.end - at)
+            _read(origin, at, length, buffer)
+            to = run.start + at - run.offset
+            _write(target, to, buffer, length, needed=max(headroom, needed - done))
+            writeback.start(target.fd, to, length)
+            done += length
             progress(min(done, image.allocated), image.allocated)
     progress(image.allocated, image.allocated)
 
@@ -97,39 +101,39 @@ def _joined(runs: Iterable[Run]) -> Iterator[Run]:
         yield last
 
 
-def _read(origin: OpenFile, at: int, length: int) -> bytes:
+def _read(origin: OpenFile, at: int, length: int, buffer: bytearray) -> None:
+    """Fill the first `length` bytes of `buffer`."""
     try:
-        data = os.pread(origin.fd, length, at)
+        found = os.preadv(origin.fd, [memoryview(buffer)[:length]], at)
     except OSError as error:
         raise HostError(
             f"{origin.path}: cannot be read at byte {at}: {error.strerror}",
-            hint="the storage under the source is failing: copy the disk from its origin again",
+            hint=FAILING,
         ) from error
-    if len(data) != length:
-        raise ImageError(f"{origin.path}: ended at byte {at + len(data)} while it was being copied")
-    return data
+    if found != length:
+        raise ImageError(f"{origin.path}: ended at byte {at + found} while it was being copied")
 
 
-def _write(target: OpenFile, start: int, data: bytes, *, needed: int) -> None:
-    for extent in _filled(data):
+def _write(target: OpenFile, start: int, buffer: bytearray, length: int, *, needed: int) -> None:
+    for extent in _filled(buffer, length):
         at = extent.start
         while at < extent.end:
             try:
-                at += os.pwrite(target.fd, memoryview(data)[at : extent.end], start + at)
+                at += os.pwrite(target.fd, memoryview(buffer)[at : extent.end], start + at)
             except OSError as error:
                 raise host_error(error, "the work copy", target.path, needed=needed) from error
 
 
-def _filled(data: bytes) -> Iterator[Extent]:
-    """The parts of a chunk that are not zero, in blocks of _HOLE."""
+def _filled(buffer: bytearray, length: int) -> Iterator[Extent]:
+    """The parts of the first `length` bytes that are not zero, in blocks of _HOLE."""
     begin: int | None = None
-    last = len(data) - len(data) % _HOLE
-    for at in range(0, len(data), _HOLE):
-        empty = data.startswith(_ZEROS, at) if at < last else not any(data[at:])
+    last = length - length % _HOLE
+    for at in range(0, length, _HOLE):
+        empty = buffer.startswith(_ZEROS, at) if at < last else not any(buffer[at:length])
         if empty and begin is not None:
             yield Extent(begin, at)
             begin = None
         elif not empty and begin is None:
             begin = at
     if begin is not None:
-        yield Extent(begin, len(data))
+        yield Extent(begin, length)

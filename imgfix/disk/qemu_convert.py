@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO
 
+from imgfix.disk import writeback
 from imgfix.disk.fault import free_bytes, no_space
 from imgfix.disk.images import Image
 from imgfix.disk.qemu_img import installed_version, refuse_known_bad
@@ -45,6 +46,7 @@ def convert(source: Source, image: Image, target: OpenFile, progress: Progress, 
             assert child.stdout is not None
             for done in _percents(child.stdout):
                 progress(int(image.allocated * done / 100), image.allocated)
+                writeback.start(target.fd)
             status = child.wait()
         errors.seek(0)
         said = errors.read().decode("utf-8", "replace").strip()

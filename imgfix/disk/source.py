@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shlex
@@ -11,6 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from imgfix.disk.fault import FAILING
 from imgfix.disk.formats import HEAD, Format, Identity, identify, identify_as
 from imgfix.disk.images import IMAGES, Image, Node, Opened, open_image
 from imgfix.disk.journal import refuse_interrupted
@@ -106,7 +108,8 @@ def open_source(path: Path, as_format: str | None = None, *, blank: bool = False
             hint = error.hint and _fill(error.hint, path)
             raise ImageError(f"{path}: {error.message}", hint=hint) from error
         except OSError as error:
-            raise HostError(f"{path}: cannot be read: {error.strerror}") from error
+            hint = FAILING if error.errno == errno.EIO else None
+            raise HostError(f"{path}: cannot be read: {error.strerror}", hint=hint) from error
 
 
 def _article(noun: str) -> str:

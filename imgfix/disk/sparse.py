@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from imgfix.disk.fault import host_error
+from imgfix.disk import writeback
+from imgfix.disk.fault import FAILING, host_error
 from imgfix.errors import HostError, ImageError
 
 #: (bytes done, bytes in all), of data; holes are not counted.
@@ -83,6 +84,7 @@ def copy_data(source: OpenFile, target: OpenFile, extents: tuple[Extent, ...], p
         at = extent.start
         while at < extent.end:
             moved = _copy_some(source, target, at, extent.end, needed=total - done)
+            writeback.start(target.fd, at, moved)
             at += moved
             done += moved
             progress(done, total)
@@ -104,7 +106,7 @@ def _read_and_write(source: OpenFile, target: OpenFile, at: int, end: int, *, ne
     except OSError as error:
         raise HostError(
             f"{source.path}: cannot be read at byte {at}: {error.strerror}",
-            hint="the storage under the source is failing: copy the disk from its origin again",
+            hint=FAILING,
         ) from error
     if not data:
         raise ImageError(f"{source.path}: ended at byte {at} while it was being copied, {end} expected")

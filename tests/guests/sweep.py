@@ -1,10 +1,14 @@
 """Kills imgfix, and separately its QEMU, at the boundaries of an apply, or fills its disk; looks at what is left.
 
-    python -m tests.guests.sweep [--every N] [--part K/N] [--case NAME]...
+    python -m tests.guests.sweep [--every N] [--part K/N] [--case NAME]... [--chained]
 
 Each point begins with a fresh disk and an older output that --force replaces. After the kill, the source must be as it
 was, or (in place, from the journal on) be completed by the rerun; the output must be the old one, or a complete VHD, or
 absent. Then the same command without the kill must succeed, and nothing may be left: no file, process or lock.
+
+With --chained, which takes half the time, the rerun after one kill is itself killed at the next boundary, on the same
+disk: it got past the first one among what that left. Where there is nothing to run again but what completes the change,
+and at a case's end, the rerun goes to its end, and nothing that any of the kills left may be there.
 """
 
 from __future__ import annotations
@@ -13,143 +17,27 @@ import argparse
 import contextlib
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from imgfix.disk import fault
 from imgfix.disk.finished import faults
 from imgfix.disk.source import reader
 from imgfix.disk.vhd import FOOTER_SIZE
+from tests.disk import eio
 from tests.disks import plain
-from tests.guests.workshop import ROOT, sha256
+from tests.guests import overfull
+from tests.guests.crash import CASES, OLD, Bench, Case, Wrong
+from tests.guests.workshop import sha256
 
-PROFILE = "name: small\ndescription: what needs no program of the guest\n"
-MARK = "IMGFIX_SWEEP"
-OLD = b"an older output"
 DONE = "disk renamed, complete output"
-SMALL = 96 << 20
+UNTOUCHED = "source as it was"
 TIMEOUT = 900.0  # seconds; a launch under emulation on a busy host
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """One way to apply, and what befalls it.
-
-    `victim` is imgfix, qemu, space, which a stranger's file takes, or a sector of the source that cannot be read.
-    """
-
-    name: str
-    victim: str
-    options: tuple[str, ...] = ()
-
-    @property
-    def in_place(self) -> bool:
-        """Tell whether the disk itself becomes the output."""
-        return bool(self.options)
-
-
-CASES = (
-    Case("copy", "imgfix"),
-    Case("in-place", "imgfix", ("--in-place",)),
-    Case("copy-qemu", "qemu"),
-    Case("in-place-qemu", "qemu", ("--in-place",)),
-    Case("copy-space", "space"),
-    Case("in-place-space", "space", ("--in-place",)),
-    Case("copy-eio", "sector"),
-    Case("in-place-eio", "sector", ("--in-place",)),
-)
-
-
-class Wrong(Exception):
-    """A point at which something was not as promised."""
-
-
-class Bench:
-    """A folder with the disk to begin with; each call of imgfix is marked, so that its processes can be found."""
-
-    def __init__(self, scratch: Path) -> None:
-        self.scratch = scratch
-        self.pristine = plain.build(scratch / "plain.raw", scratch)
-        self.sha256 = sha256(self.pristine)
-        self.profile = scratch / "small.yaml"
-        self.profile.write_text(PROFILE)
-        self.shim = scratch / "eio.so"
-        argv = ("gcc", "-shared", "-fPIC", "-o", self.shim, Path(__file__).with_name("eio.c"), "-ldl")
-        subprocess.run(argv, check=True)
-
-    def unmount(self) -> None:
-        """Take the small file system away, if there is one."""
-        if (self.scratch / "work/disk").is_mount():
-            subprocess.run(("umount", self.scratch / "work/disk"), check=True)
-
-    def fresh(self, *, small: bool = False) -> Path:
-        """Return a new copy of the disk in a folder of its own, with an older output and a TMPDIR beside it.
-
-        With `small` the folder is a file system of SMALL bytes.
-        """
-        folder = self.scratch / "work"
-        self.unmount()
-        shutil.rmtree(folder, ignore_errors=True)
-        (folder / "disk").mkdir(parents=True)
-        if small:
-            mount = ("mount", "-t", "tmpfs", "-o", f"size={SMALL}", "none", folder / "disk")
-            subprocess.run(mount, check=True)
-        (folder / "tmp").mkdir()
-        disk = folder / "disk/d.raw"
-        subprocess.run(("cp", "--sparse=always", self.pristine, disk), check=True)
-        disk.with_suffix(".vhd").write_bytes(OLD)
-        return disk
-
-    def start(self, disk: Path, case: Case, **variables: str) -> subprocess.Popen[str]:
-        """Begin an apply."""
-        argv = [
-            sys.executable,
-            "-m",
-            "imgfix",
-            "apply",
-            str(self.profile),
-            str(disk),
-            "--force",
-            *case.options,
-        ]
-        environment = {
-            **os.environ,
-            "PYTHONPATH": str(ROOT),
-            "TMPDIR": str(disk.parents[1] / "tmp"),
-            "LIBGUESTFS_CACHEDIR": os.environ.get("LIBGUESTFS_CACHEDIR", "/var/tmp"),
-            MARK: str(self.scratch),
-            **variables,
-        }
-        return subprocess.Popen(
-            argv, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        )
-
-    def processes(self) -> set[int]:
-        """Return the marked processes that run."""
-        mark = f"{MARK}={self.scratch}".encode()
-        found = set()
-        for folder in Path("/proc").iterdir():
-            if folder.name.isdigit() and int(folder.name) != os.getpid():
-                try:
-                    if mark in (folder / "environ").read_bytes().split(b"\0"):
-                        found.add(int(folder.name))
-                except OSError:
-                    continue
-        return found
-
-    def gone(self, seconds: float = 30.0) -> bool:
-        """Wait for the end of all marked processes; libguestfs' guard of QEMU looks at its parent every two seconds."""
-        end = time.monotonic() + seconds
-        while self.processes() and time.monotonic() < end:
-            time.sleep(0.2)
-        return not self.processes()
 
 
 def boundaries(bench: Bench, case: Case) -> list[str]:
@@ -157,18 +45,34 @@ def boundaries(bench: Bench, case: Case) -> list[str]:
     disk = bench.fresh()
     trace = bench.scratch / "trace"
     trace.unlink(missing_ok=True)
-    _succeed(bench.start(disk, case, **{fault.TRACE: str(trace)}))
+    _succeed(bench.start(disk, case, {fault.TRACE: str(trace)}))
     return list(dict.fromkeys(trace.read_text().split()))
 
 
 def check(bench: Bench, case: Case, moment: str) -> str:
-    """Kill at one point, look, run again, look; returns what was there after the kill. Raises Wrong."""
-    disk = bench.fresh(small=case.victim == "space")
-    harm = {"imgfix": _kill_imgfix, "qemu": _kill_qemu, "space": _fill, "sector": spoil}[case.victim]
-    status = harm(bench, disk, case, moment)
+    """Harm one apply of a fresh disk, look, run again, look; returns what was there after the harm. Raises Wrong."""
+    disk = _fresh(bench, case, moment)
+    came, state = harm(bench, case, moment, disk)
+    run_again(bench, case, disk, state)
+    return came
+
+
+def _fresh(bench: Bench, case: Case, moment: str) -> Path:
+    return bench.fresh(small=case.victim == "space", full=moment if case.victim == "guest" else "")
+
+
+def harm(bench: Bench, case: Case, moment: str, disk: Path) -> tuple[str, str]:
+    """Harm one apply at one point, and look; returns what came of it, and in what state the disk is. Raises Wrong."""
+    harms = {"imgfix": _kill_imgfix, "qemu": _kill_qemu, "space": _fill, "sector": spoil, "guest": _ask_more}
+    status = harms[case.victim](bench, disk, case, moment)
     if not bench.gone():
         raise Wrong(f"processes outlive the kill: {bench.processes()}")
     state = _state(bench, disk, case)
+    return f"{status}; {state}", state
+
+
+def run_again(bench: Bench, case: Case, disk: Path, state: str) -> None:
+    """Run the same without harm, and look for what is left. Raises Wrong."""
     if state != DONE:  # else the disk has its new name, and there is nothing to run again
         _succeed(bench.start(disk, case))
     output = disk.with_suffix(".vhd")
@@ -182,11 +86,10 @@ def check(bench: Bench, case: Case, moment: str) -> str:
         raise Wrong("the source changed")
     if not bench.gone():
         raise Wrong(f"processes outlive the rerun: {bench.processes()}")
-    return f"{status}; {state}"
 
 
 def _kill_imgfix(bench: Bench, disk: Path, case: Case, moment: str) -> str:
-    process = bench.start(disk, case, **{fault.KILL_AT: moment})
+    process = bench.start(disk, case, {fault.KILL_AT: moment})
     _, stderr = process.communicate(timeout=TIMEOUT)
     if process.returncode != -signal.SIGKILL:
         raise Wrong(f"imgfix was not killed, status {process.returncode}: {stderr[-500:]}")
@@ -210,7 +113,7 @@ def _kill_qemu(bench: Bench, disk: Path, case: Case, moment: str) -> str:
 
 def _at(bench: Bench, disk: Path, case: Case, moment: str) -> subprocess.Popen[str]:
     """Begin an apply and return when it has stopped at the boundary."""
-    process = bench.start(disk, case, **{fault.STOP_AT: moment})
+    process = bench.start(disk, case, {fault.STOP_AT: moment})
     while not _stopped(process.pid):
         if process.poll() is not None:
             raise Wrong(f"imgfix ended before the boundary: {process.communicate()[1][-500:]}")
@@ -241,19 +144,23 @@ def _fill(bench: Bench, disk: Path, case: Case, moment: str) -> str:
 
 def spoil(bench: Bench, disk: Path, case: Case, moment: str) -> str:
     """Let no program of the apply read the sector at byte `moment` of the source."""
-    process = bench.start(
-        disk,
-        case,
-        LD_PRELOAD=str(bench.shim),
-        IMGFIX_EIO_INODE=str(disk.stat().st_ino),
-        IMGFIX_EIO_AT=moment,
-    )
+    process = bench.start(disk, case, eio.variables(bench.shim, disk, int(moment)))
     _, stderr = process.communicate(timeout=TIMEOUT)
     if case.in_place and process.returncode == 0:
         return "never read"
     if process.returncode != 4:
         raise Wrong(f"status {process.returncode}, 4 expected: {stderr[-800:]}")
     return "status 4, " + stderr[stderr.index("error: ") :].splitlines()[0]
+
+
+def _ask_more(bench: Bench, disk: Path, case: Case, moment: str) -> str:
+    """Ask for more than the guest has room for at `moment`, a path in it."""
+    process = bench.start(disk, case, profile=overfull.profile(bench.scratch, moment))
+    _, stderr = process.communicate(timeout=TIMEOUT)
+    free = overfull.said(stderr)
+    if process.returncode != 5 or free is None:
+        raise Wrong(f"status {process.returncode}, 5 with both numbers expected: {stderr[-800:]}")
+    return f"status 5, {overfull.BIG} bytes needed, {free} free"
 
 
 def _stopped(pid: int) -> bool:
@@ -275,7 +182,7 @@ def _state(bench: Bench, disk: Path, case: Case) -> str:
     """Say what is there after a kill; raises Wrong for what must not be."""
     output = disk.with_suffix(".vhd")
     if disk.exists() and sha256(disk) == bench.sha256:
-        source = "source as it was"
+        source = UNTOUCHED
     elif case.in_place and disk.with_name(f".{disk.name}.imgfix-journal").exists():
         source = "journal to complete"
     elif case.in_place and not disk.exists():
@@ -310,11 +217,16 @@ def _succeed(process: subprocess.Popen[str]) -> None:
         raise Wrong(f"an apply without a kill ended with {process.returncode}: {stderr[-800:]}")
 
 
-def points(bench: Bench, case: Case) -> list[str]:
-    """Return the boundaries of a case: for QEMU, those between which it runs and has work left; or bytes."""
+def points(bench: Bench, case: Case, known: dict[bool, list[str]]) -> list[str]:
+    """Return the boundaries of a case: for QEMU, those between which it runs and has work left; or bytes.
+
+    `known` are the boundaries of an apply, in place or not; it gets those that are found out.
+    """
     if case.victim == "sector":
         return [str(at) for at in plain.SECTORS]
-    names = boundaries(bench, case)
+    if case.victim == "guest":
+        return list(overfull.PLACES)
+    names = known[case.in_place] = known.get(case.in_place) or boundaries(bench, case)
     if case.victim == "imgfix":
         return names
     if case.victim == "space":
@@ -322,24 +234,39 @@ def points(bench: Bench, case: Case) -> list[str]:
     return names[names.index("end-launch") : names.index("begin-verify") + 1]
 
 
-def sweep(cases: list[Case], every: int, part: tuple[int, int]) -> Iterator[tuple[Case, str, str]]:
+def _row(bench: Bench, case: Case, moments: list[str], *, chained: bool) -> Iterator[tuple[str, str]]:
+    """Yield the points of one case; with `chained`, one rerun for as many kills as the disk takes."""
+    disk: Path | None = None
+    for moment in moments:
+        came = ""
+        try:
+            disk = disk or _fresh(bench, case, moment)
+            came, state = harm(bench, case, moment, disk)
+            goes_on = chained and case.victim != "guest" and moment != moments[-1]
+            if not goes_on or (case.in_place and not state.startswith(UNTOUCHED)):
+                run_again(bench, case, disk, state)
+                disk = None
+        except (Wrong, subprocess.SubprocessError) as error:
+            came, disk = f"WRONG: {came} {error}", None
+            for pid in bench.processes():
+                os.kill(pid, signal.SIGKILL)
+        yield moment, came
+
+
+def sweep(options: argparse.Namespace) -> Iterator[tuple[Case, str, str]]:
     """Yield each point: case, boundary, and what came of it, which begins with WRONG where a promise broke."""
+    share, shares = map(int, options.part.split("/"))
     with contextlib.ExitStack() as stack:
         name = stack.enter_context(tempfile.TemporaryDirectory(prefix="imgfix-sweep-", dir="/var/tmp"))
         bench = Bench(Path(name))
         stack.callback(bench.unmount)
-        number = 0
-        for case in cases:
-            for moment in points(bench, case)[::every]:
-                number += 1
-                if number % part[1] != part[0]:
-                    continue
-                try:
-                    yield case, moment, check(bench, case, moment)
-                except (Wrong, subprocess.SubprocessError) as error:
-                    yield case, moment, f"WRONG: {error}"
-                    for pid in bench.processes():
-                        os.kill(pid, signal.SIGKILL)
+        known: dict[bool, list[str]] = {}
+        for case in CASES:
+            if options.case and case.name not in options.case:
+                continue
+            moments = points(bench, case, known)[:: options.every][share::shares]
+            for moment, came in _row(bench, case, moments, chained=options.chained):
+                yield case, moment, came
 
 
 def main() -> None:
@@ -350,11 +277,10 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=1, help="only each Nth boundary")
     parser.add_argument("--part", default="0/1", metavar="K/N", help="only the points of this share")
     parser.add_argument("--case", action="append", choices=[case.name for case in CASES])
+    parser.add_argument("--chained", action="store_true", help="kill each rerun at the next boundary")
     options = parser.parse_args()
-    share, shares = map(int, options.part.split("/"))
-    cases = [case for case in CASES if not options.case or case.name in options.case]
     begin, done, wrong = time.monotonic(), 0, 0
-    for case, moment, came in sweep(cases, options.every, (share, shares)):
+    for case, moment, came in sweep(options):
         done += 1
         wrong += came.startswith("WRONG")
         print(f"{case.name:14} {moment:15} {came}", flush=True)

@@ -52,6 +52,16 @@ ssize_t preadv(int fd, const struct iovec *pieces, int count, off_t at)
     return fails(fd, at, length(pieces, count)) ? -1 : NEXT(preadv)(fd, pieces, count, at);
 }
 
+ssize_t preadv64v2(int fd, const struct iovec *pieces, int count, off64_t at, int flags)
+{
+    return fails(fd, at, length(pieces, count)) ? -1 : NEXT(preadv64v2)(fd, pieces, count, at, flags);
+}
+
+ssize_t preadv2(int fd, const struct iovec *pieces, int count, off_t at, int flags)
+{
+    return fails(fd, at, length(pieces, count)) ? -1 : NEXT(preadv2)(fd, pieces, count, at, flags);
+}
+
 ssize_t copy_file_range(int in, off64_t *in_at, int out, off64_t *out_at, size_t size, unsigned flags)
 {
     off64_t at = in_at ? *in_at : lseek64(in, 0, SEEK_CUR);
