@@ -11,11 +11,11 @@ from enum import Enum
 from pathlib import Path
 from typing import Literal
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.table import Table
 
 from imgfix import __version__
-from imgfix.console import safe
+from imgfix.console import safe, standard_output
 from imgfix.disk.overlay import overlay
 from imgfix.disk.partition import PartitionTable
 from imgfix.disk.size import short
@@ -96,7 +96,7 @@ def show(found: Inspected, *, as_json: bool) -> None:
         told = Document("imgfix-inspection", VERSION, __version__, facts, found.table, found.bootloader)
         print(json.dumps(_plain(told), indent=2, sort_keys=True))
         return
-    console = Console()
+    console = standard_output()
     storage = _storage(facts, is_cut=console.is_terminal)
     console.print(
         f"[bold]{safe(facts.distro.pretty_name)}[/] (family {facts.distro.family}), "
