@@ -95,7 +95,7 @@ def test_the_page_marks_the_lines_that_tell_and_escapes_the_guest() -> None:
     assert '<mark id="boot1-line1" class="proof" title="kernel">' in page
     assert '<mark id="boot1-line3" class="symptom">ALERT!' in page
     assert 'href="#boot1-line1"' in page
-    assert "It does not come to root file system" in page
+    assert "It stops at: root file system" in page
     good = html.rehearsal_page(_report(_try()))
     assert 'class="symptom"' not in good  # a boot that arrived had no symptoms, whatever it printed
 
