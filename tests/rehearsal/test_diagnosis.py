@@ -7,6 +7,7 @@ import pytest
 from imgfix.rehearsal.console import Follower
 from imgfix.rehearsal.diagnosis import Evidence, dead_end, diagnose, marked_lines
 from imgfix.rehearsal.events import Stage
+from imgfix.rehearsal.machine import text_of
 from imgfix.rehearsal.symptoms import SYMPTOMS
 
 GRUB = "Welcome to GRUB!\n\nGNU GRUB  version 2.06-13+deb12u2\n"
@@ -127,6 +128,21 @@ def test_the_console_proves_stages_once_and_in_order_whatever_its_pieces() -> No
         ]
         assert stages == [Stage.BOOT_LOADER, Stage.KERNEL, Stage.INITRAMFS, Stage.ROOT, Stage.INIT]
         assert follower.login
+
+
+def test_the_screen_of_a_loader_without_a_serial_port_is_read() -> None:
+    """As GRUB leaves it that does not find its modules. Graphics, and nothing, are no text."""
+    lines = [
+        "Booting from Hard Disk...",
+        "error: file `/boot/grub/i386-pc/normal.mod' not found.",
+        "grub rescue>",
+    ]
+    cells = "".join(line.ljust(80) for line in lines).ljust(80 * 25).encode("cp437")
+    memory = bytes(byte for cell in cells for byte in (cell, 0x07))
+    assert text_of(memory).splitlines() == lines
+    assert diagnose(Evidence(None, console=text_of(memory))).name == "grub rescue"
+    assert text_of(bytes(range(256)) * 16) == ""
+    assert text_of(b"") == ""
 
 
 def test_init_of_an_initramfs_is_not_the_systems() -> None:
