@@ -47,7 +47,7 @@ class Bench:
 
     def start(self, *options: str) -> subprocess.Popen[str]:
         """Rehearse as an ordinary user."""
-        argv = [sys.executable, "-m", "imgfix", "rehearse", str(self.vhd), *options]
+        argv = [sys.executable, "-m", "imgfix", "rehearse", str(self.vhd), "--generation", "1", *options]
         if os.geteuid() == 0:
             argv = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", *argv]
         env = {
