@@ -50,6 +50,11 @@ CASES = (
      "volume group not found", Stage.ROOT),
     (Evidence(Stage.INITRAMFS, console=INITRAMFS + "[ 190.1] dracut-initqueue[312]: Warning: Could not boot.\n"),
      "dracut emergency", Stage.ROOT),
+    (Evidence(Stage.INITRAMFS, console=INITRAMFS.replace("Run /init", "Command line: ro rootdelay=300\nRun /init")
+              + "Begin: Loading essential drivers ... done.\n"), "rootdelay sleep", Stage.ROOT),
+    (Evidence(Stage.INITRAMFS, console=INITRAMFS.replace("Run /init", "Command line: ro rootdelay=300\nRun /init")
+              + "Begin: Loading essential drivers ... done.\nBegin: Running /scripts/init-premount ... done.\n"
+              "Begin: Waiting for root file system ... "), "waiting for root", Stage.ROOT),
     (Evidence(Stage.INITRAMFS, console=INITRAMFS + "Begin: Waiting for root file system ... "),
               "waiting for root", Stage.ROOT),
     (Evidence(Stage.ROOT, console=ROOT + "run-init: can't execute '/sbin/init': No such file or directory\n"
