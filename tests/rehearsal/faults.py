@@ -170,9 +170,14 @@ FAULTS = (
 )  # fmt: skip
 
 
+def file_name(fault: Fault) -> str:
+    """Return the fault's name as a file has it."""
+    return re.sub("[^a-zA-Z]+", "-", fault.name)
+
+
 def planted(fault: Fault, prepared: Path, folder: Path) -> Path:
     """Return a sparse copy of the prepared image with the fault in it."""
-    path = folder / f"{re.sub('[^a-zA-Z]+', '-', fault.name)}.vhd"
+    path = folder / f"{file_name(fault)}.vhd"
     subprocess.run(("cp", "--sparse=always", "--reflink=auto", prepared, path), check=True)
     fault.plant(Image(path))
     return path
@@ -220,7 +225,7 @@ def main() -> int:
             f"| {fault.name} | {_words(stage)} | {cause} | {end:.0f} | {'' if is_right else 'WRONG'} |",
             flush=True,
         )
-        (Path(folder) / f"{re.sub('[^a-zA-Z]+', '-', fault.name)}.log").write_text(attempt.console)
+        (Path(folder) / f"{file_name(fault)}.log").write_text(attempt.console)
         if not is_right:
             print(f"wanted {_words(fault.stage)}, {fault.cause}; {attempt.cause}; reached {attempt.reached}")
             for event in attempt.events[-12:]:

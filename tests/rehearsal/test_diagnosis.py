@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from imgfix.rehearsal.console import Follower
@@ -9,6 +11,7 @@ from imgfix.rehearsal.diagnosis import Evidence, dead_end, diagnose, marked_line
 from imgfix.rehearsal.events import Stage
 from imgfix.rehearsal.machine import text_of
 from imgfix.rehearsal.symptoms import SYMPTOMS
+from tests.rehearsal.faults import FAULTS, file_name
 
 GRUB = "Welcome to GRUB!\n\nGNU GRUB  version 2.06-13+deb12u2\n"
 KERNEL = "[    0.000000] Linux version 6.12.118+deb13-cloud-amd64 (debian-kernel@lists.debian.org)\n"
@@ -166,3 +169,17 @@ def test_a_guest_cannot_drive_the_terminal_or_blow_up_a_line() -> None:
 def test_key_lines_are_marked() -> None:
     log = "fine\nALERT!  /dev/vda2 does not exist.\nfine\n"
     assert marked_lines(log) == (1,)
+
+
+LOGS = sorted((Path(__file__).parent / "logs").glob("*.log"))
+
+
+@pytest.mark.parametrize("path", LOGS, ids=[path.stem for path in LOGS])
+def test_the_log_of_a_planted_fault_leads_to_it(path: Path) -> None:
+    """What Debian 13 really printed in `python -m tests.rehearsal.faults`, cut to what matters."""
+    (fault,) = [fault for fault in FAULTS if file_name(fault) == path.stem]
+    text = path.read_text()
+    follower = Follower()
+    reached = max((stage for stage, _ in follower.feed(text.encode())), default=None)
+    cause = diagnose(Evidence(reached, console=text, login=follower.login))
+    assert (cause.stage, cause.name) == (fault.stage, fault.cause)
