@@ -33,8 +33,8 @@ from imgfix.rehearsal.wire import Names, Wire
 _TICK = 0.25
 #: What the Azure Linux Agent repeats for half an hour where cloud-init does not do its part.
 _NO_NEWS = re.compile(rb"Waiting for cloud-init|cloud-init is enabled: ")
-#: Seconds of silence behind a login prompt, or behind a dead end, after which nothing more is awaited.
-_QUIET, _LAST_WORDS = 120.0, 6.0
+#: Seconds behind a dead end, after which nothing more is awaited.
+_LAST_WORDS = 6.0
 #: Seconds from Ready to a login by SSH, between two tries, for the generator, and for a shutdown.
 _SSH_LIMIT, _SSH_PAUSE, _UPDATE_LIMIT, _OFF_LIMIT = 300.0, 3.0, 1800.0, 300.0
 #: Seconds between two looks at the screen; and what stands there only if the boot loader has stopped.
@@ -176,8 +176,8 @@ class _Boot:
             return Kind.FAILED, f"the agent begins again and again: {self._begun} times"
         if self._ready_at and now - self._ready_at > _SSH_LIMIT:
             return Kind.TIMEOUT, f"no login by SSH within {_SSH_LIMIT:.0f} s of Ready: {self.ssh_error}"
-        if self._login_told and now - self._last > _QUIET:
-            return Kind.TIMEOUT, f"nothing happens for {_QUIET:.0f} s: {self.ssh_error}"
+        if self._login_told and now - self._last > self.spec.quiet:
+            return Kind.TIMEOUT, f"nothing happens for {self.spec.quiet:.0f} s: {self.ssh_error}"
         return None
 
     def _dead_end(self) -> str | None:

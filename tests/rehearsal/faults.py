@@ -193,6 +193,7 @@ def verdict(fault: Fault, prepared: Path, folder: Path) -> Result:
             agent=fault.agent,
             controller=fault.controller,
             timeout=fault.timeout,
+            quiet=60,
         )
         return rehearse(request, Progress(), Interrupts())
     finally:
