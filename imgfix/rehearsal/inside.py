@@ -33,10 +33,15 @@ from imgfix.rehearsal.wire import Names, Wire
 _TICK = 0.25
 #: What the Azure Linux Agent repeats for half an hour where cloud-init does not do its part.
 _NO_NEWS = re.compile(rb"Waiting for cloud-init|cloud-init is enabled: ")
-#: Seconds of silence behind a login prompt, or behind a dead end, after which nothing more is awaited.
-_QUIET, _LAST_WORDS = 120.0, 6.0
+#: Seconds behind a dead end, after which nothing more is awaited.
+_LAST_WORDS = 6.0
 #: Seconds from Ready to a login by SSH, between two tries, for the generator, and for a shutdown.
 _SSH_LIMIT, _SSH_PAUSE, _UPDATE_LIMIT, _OFF_LIMIT = 300.0, 3.0, 1800.0, 300.0
+#: Seconds between two looks at the screen; and what stands there only if the boot loader has stopped.
+_LOOK_PAUSE = 10.0
+_IS_LOADERS = re.compile(
+    r"grub rescue>|^grub> ?$|^error: |No bootable device|Missing operating system", re.MULTILINE
+)
 #: So often an agent says that it starts to provision, and is not done, before it is given up.
 _TOO_OFTEN = 4
 #: Seconds for a guest that let the user in to let him in again.
@@ -90,6 +95,8 @@ class _Boot:
         self._next_try = 0.0
         self._login_told = False
         self._begun = 0
+        self._shown = ""
+        self._next_look = time.monotonic() + _LOOK_PAUSE
         self._dead_at: float | None = None
         self._over = threading.Event()
         self._watcher = threading.Thread(target=self._keep_watching, daemon=True)
@@ -115,6 +122,8 @@ class _Boot:
         self._over.set()
         self._watcher.join()
         self._watch()
+        if not self.follower.text and _IS_LOADERS.search(self._shown):
+            return f"{self.follower.whole}\n[on the screen, not on the serial port:]\n{self._shown}\n"
         return self.follower.whole
 
     def _watch(self) -> None:
@@ -167,14 +176,26 @@ class _Boot:
             return Kind.FAILED, f"the agent begins again and again: {self._begun} times"
         if self._ready_at and now - self._ready_at > _SSH_LIMIT:
             return Kind.TIMEOUT, f"no login by SSH within {_SSH_LIMIT:.0f} s of Ready: {self.ssh_error}"
-        if self._login_told and now - self._last > _QUIET:
-            return Kind.TIMEOUT, f"nothing happens for {_QUIET:.0f} s: {self.ssh_error}"
+        if self._login_told and now - self._last > self.spec.quiet:
+            return Kind.TIMEOUT, f"nothing happens for {self.spec.quiet:.0f} s: {self.ssh_error}"
         return None
 
     def _dead_end(self) -> str | None:
         log = self.hardware.firmware_log
         firmware = log.read_text(errors="replace")[-4000:] if log.exists() else ""
-        return dead_end(self.follower.tail, firmware, provisioned=self.spec.provisioned)
+        return dead_end(self.follower.tail + self._screen(), firmware, provisioned=self.spec.provisioned)
+
+    def _screen(self) -> str:
+        """Look at the screen now and then while the serial port is silent: a boot loader may speak only there."""
+        now = time.monotonic()
+        if self.follower.text or self.hardware.generation == 2 or now < self._next_look:
+            return ""
+        self._next_look = now + _LOOK_PAUSE
+        shown = self.machine.screen()
+        if shown != self._shown:
+            self._shown = shown
+            return ""  # it still changes
+        return f"\n{shown}\n" if _IS_LOADERS.search(shown) else ""
 
     # SSH
 

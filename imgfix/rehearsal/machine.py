@@ -40,6 +40,8 @@ _DISKS: dict[Controller, str] = {
     "virtio-blk": "virtio-blk-pci,drive=disk,bootindex=1",
     "nvme": "nvme,serial=rehearsal,drive=disk,bootindex=1",
 }
+#: VGA's text memory (https://wiki.osdev.org/Printing_To_Screen), and what of it is shown.
+_TEXT_AT, _COLUMNS, _LINES = 0xB8000, 80, 25
 _SCSI_SLOT = "0x10"
 #: By where it is: its kernel name differs with the controllers.
 RESOURCE_DISK = f"pci-0000:00:{_SCSI_SLOT[2:]}.0-scsi-0:0:1:0"
@@ -157,6 +159,16 @@ def _firmware(hardware: Hardware) -> list[str]:
     ]
 
 
+def text_of(memory: bytes) -> str:
+    """Return what VGA's text memory shows: a character and its colour in turn. Empty where it is no text."""
+    characters = memory[::2]
+    if len(characters) < _COLUMNS or any(0 < byte < 32 or byte == 0xFF for byte in characters):
+        return ""
+    text = characters.replace(b"\0", b" ").decode("cp437")
+    lines = [text[at : at + _COLUMNS].rstrip() for at in range(0, len(text), _COLUMNS)]
+    return "\n".join(line for line in lines if line)
+
+
 class Machine:
     """A running QEMU; leaving the `with` block ends it."""
 
@@ -192,6 +204,15 @@ class Machine:
     def press_enter(self) -> None:
         """Press it on the keyboard: a boot loader's menu then waits no longer."""
         self._command('{"execute": "send-key", "arguments": {"keys": [{"type": "qcode", "data": "ret"}]}}')
+
+    def screen(self) -> str:
+        """Return the text on the screen, or nothing where it shows graphics: what a boot loader without a serial port
+        says stands only there.
+        """
+        path = self._folder / "screen"
+        where = f'"val": {_TEXT_AT}, "size": {2 * _COLUMNS * _LINES}, "filename": {json.dumps(str(path))}'
+        self._command(f'{{"execute": "pmemsave", "arguments": {{{where}}}}}')
+        return text_of(path.read_bytes()) if path.exists() else ""
 
     def _command(self, command: str) -> None:
         """Send one command by QMP; a QEMU that has ended needs none."""

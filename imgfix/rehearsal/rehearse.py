@@ -48,7 +48,8 @@ Generation = Literal["auto", "1", "2"]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One call of `imgfix rehearse`. `agent` None: whichever reports first; `timeout` in seconds, from power-on to SSH.
+    """One call of `imgfix rehearse`. `agent` None: whichever reports first; `timeout` in seconds, from power-on to SSH;
+    `quiet` in seconds without a sign of progress behind a login prompt.
 
     `provisioned` False: a specialized image, which `user` may log in to with the private `key`.
     """
@@ -58,6 +59,7 @@ class Request:
     agent: Agent | None = None
     provisioned: bool = True
     timeout: float = 600.0
+    quiet: float = 120.0
     twice: bool = False
     kernel_update: bool = False
     controller: Controller | None = None
@@ -203,6 +205,7 @@ class _Job:
             agent=request.agent,
             provisioned=request.provisioned,
             timeout=min(request.timeout, _NO_BOOT_CODE) if self._lacks_boot_code else request.timeout,
+            quiet=request.quiet,
             twice=request.twice,
             kernel_update=request.kernel_update,
         )

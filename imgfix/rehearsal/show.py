@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from imgfix.console import safe
+from imgfix.rehearsal.events import Stage
 from imgfix.rehearsal.rehearse import Attempt, Result
 
 _SIGNS = {True: "[green]yes[/]", False: "[red]no[/]", None: "[yellow]note[/]"}
@@ -46,7 +47,11 @@ def _time_line(attempt: Attempt) -> RenderableType:
     table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 1))
     for boot in sorted({event.boot for event in attempt.events}):
         firsts = {e.stage: e for e in reversed(attempt.events) if e.stage is not None and e.boot == boot}
+        highest = Stage.FIRMWARE
         for stage, first in sorted(firsts.items(), key=lambda item: item[1].at):
+            if stage < highest:
+                continue  # the other agent's, and no news
+            highest = stage
             label = stage.words if boot == 1 else f"second boot: {stage.words}"
             table.add_row(f"{first.at:6.1f} s", f"[bold]{label}[/]", f"[dim]{safe(first.text)}[/]")
     return table

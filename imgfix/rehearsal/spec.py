@@ -16,7 +16,8 @@ Agent = Literal["cloud-init", "waagent"]
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """One rehearsal on one controller. `agent` None: whichever reports first; `timeout` in seconds, to SSH.
+    """One rehearsal on one controller. `agent` None: whichever reports first; `timeout` in seconds, to SSH; `quiet`
+    in seconds without a sign of progress behind a login prompt, after which nothing more is awaited.
 
     `user` None: nobody's key is known, as with a specialized image; `provisioned` False: no agent is awaited.
     """
@@ -28,6 +29,7 @@ class Spec:
     agent: Agent | None
     provisioned: bool
     timeout: float
+    quiet: float
     twice: bool = False
     kernel_update: bool = False
 
@@ -56,7 +58,8 @@ class Spec:
             credentials=tuple(hard["credentials"]),
         )
         rest = {
-            name: data[name] for name in ("user", "agent", "provisioned", "timeout", "twice", "kernel_update")
+            name: data[name]
+            for name in ("user", "agent", "provisioned", "timeout", "quiet", "twice", "kernel_update")
         }
         return cls(Identity(**data["identity"]), hardware, Path(data["key"]), **rest)
 

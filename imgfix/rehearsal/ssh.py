@@ -71,7 +71,7 @@ class Login:
             "IdentitiesOnly": "yes",
             "IdentityAgent": "none",
             "BatchMode": "yes",
-            "ConnectTimeout": "120",
+            "ConnectTimeout": "60",
             "LogLevel": "ERROR",
             "HostKeyAlgorithms": "+ssh-rsa",
             "PubkeyAcceptedAlgorithms": "+ssh-rsa",

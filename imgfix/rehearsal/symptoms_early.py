@@ -123,7 +123,7 @@ ROOT = (
     row(
         "rootdelay sleep", (Stage.KERNEL, Stage.INITRAMFS), Where.CONSOLE,
         r"Begin: Sleeping for|"
-        r"rootdelay=(?P<seconds>[3-9]\d\d+)\b[^\0]*Begin: (Running /scripts/init-premount|Mounting root)",
+        r"rootdelay=(?P<seconds>[1-9]\d\d+)\b[^\0]*Begin: Loading essential drivers(?![^\0]*scripts/init-premount)",
         "initramfs-tools sleeps the whole of rootdelay={seconds} before it looks for the root",
         "drop rootdelay= on Debian and Ubuntu", "kernel_args.remove: ['rootdelay=*']", stage=Stage.ROOT,
     ),

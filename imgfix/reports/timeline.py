@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 from imgfix.rehearsal.console import proofs
 from imgfix.rehearsal.diagnosis import marked_lines
+from imgfix.rehearsal.events import Stage
 from imgfix.rehearsal.model import Moment, Try
 from imgfix.reports.drawing import WIDTH
 
+#: The stages in their order.
+_ORDER = {stage.words: int(stage) for stage in Stage}
 #: What is no stage and yet worth a row, and its name there.
 _MARKS = {"login": "login prompt", "shutdown": "power button", "off": "off"}
 #: A label stands to the left of its bar's end where it would run out of the picture.
@@ -111,12 +114,15 @@ def lines(attempt: Try, boot: int) -> tuple[Line, ...]:
 
 
 def _shown(events: list[Moment]) -> Iterator[tuple[Moment, str]]:
-    """Each stage and mark when it first came."""
+    """Each stage and mark when it first came; a stage behind a later one is the other agent's, and no news."""
     seen = set()
+    highest = -1
     for moment in sorted(events, key=lambda one: one.at):
         name = moment.stage or _MARKS.get(moment.kind)
-        if name is not None and name not in seen:
+        rank = _ORDER.get(moment.stage or "", highest)
+        if name is not None and name not in seen and rank >= highest:
             seen.add(name)
+            highest = rank
             yield moment, name
 
 

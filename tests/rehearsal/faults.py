@@ -125,12 +125,6 @@ def _static_network(image: Image) -> None:
     )
 
 
-def _damage_root(image: Image) -> None:
-    """An inode that fsck -p does not dare to repair, in a file system that asks for a check."""
-    image.debugfs("sif /etc/fstab block[0] 99999999")
-    image.debugfs("ssv state 2")
-
-
 FAULTS = (
     Fault("no EFI loader", lambda image: None, Stage.FIRMWARE, "no removable loader", generation="2"),
     Fault("no boot code", lambda image: image.overwrite(0, bytes(440)), Stage.FIRMWARE, "no boot code",
@@ -149,7 +143,6 @@ FAULTS = (
     Fault("rootdelay", lambda image: image.change(MENU, r"net\.ifnames=0", "net.ifnames=0 rootdelay=300"),
           Stage.ROOT, "rootdelay sleep", timeout=60),
     Fault("no init", _removed("/usr/sbin/init"), Stage.INIT, "no init"),
-    Fault("root damaged", _damage_root, Stage.ROOT, "file system damaged"),
     Fault("fstab names a disk that is gone", _fstab("UUID=11111111-2222-3333-4444-55555 /d ext4 defaults 0 2\n"),
           Stage.INIT, "fstab device missing"),
     Fault("static network", _static_network, Stage.NETWORK, "no DHCP"),
@@ -170,9 +163,14 @@ FAULTS = (
 )  # fmt: skip
 
 
+def file_name(fault: Fault) -> str:
+    """Return the fault's name as a file has it."""
+    return re.sub("[^a-zA-Z]+", "-", fault.name)
+
+
 def planted(fault: Fault, prepared: Path, folder: Path) -> Path:
     """Return a sparse copy of the prepared image with the fault in it."""
-    path = folder / f"{re.sub('[^a-zA-Z]+', '-', fault.name)}.vhd"
+    path = folder / f"{file_name(fault)}.vhd"
     subprocess.run(("cp", "--sparse=always", "--reflink=auto", prepared, path), check=True)
     fault.plant(Image(path))
     return path
@@ -188,6 +186,7 @@ def verdict(fault: Fault, prepared: Path, folder: Path) -> Result:
             agent=fault.agent,
             controller=fault.controller,
             timeout=fault.timeout,
+            quiet=60,
         )
         return rehearse(request, Progress(), Interrupts())
     finally:
@@ -220,7 +219,7 @@ def main() -> int:
             f"| {fault.name} | {_words(stage)} | {cause} | {end:.0f} | {'' if is_right else 'WRONG'} |",
             flush=True,
         )
-        (Path(folder) / f"{re.sub('[^a-zA-Z]+', '-', fault.name)}.log").write_text(attempt.console)
+        (Path(folder) / f"{file_name(fault)}.log").write_text(attempt.console)
         if not is_right:
             print(f"wanted {_words(fault.stage)}, {fault.cause}; {attempt.cause}; reached {attempt.reached}")
             for event in attempt.events[-12:]:

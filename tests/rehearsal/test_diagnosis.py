@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from imgfix.rehearsal.console import Follower
 from imgfix.rehearsal.diagnosis import Evidence, dead_end, diagnose, marked_lines
 from imgfix.rehearsal.events import Stage
+from imgfix.rehearsal.machine import text_of
 from imgfix.rehearsal.symptoms import SYMPTOMS
+from tests.rehearsal.faults import FAULTS, file_name
 
 GRUB = "Welcome to GRUB!\n\nGNU GRUB  version 2.06-13+deb12u2\n"
 KERNEL = "[    0.000000] Linux version 6.12.118+deb13-cloud-amd64 (debian-kernel@lists.debian.org)\n"
@@ -49,6 +53,11 @@ CASES = (
      "volume group not found", Stage.ROOT),
     (Evidence(Stage.INITRAMFS, console=INITRAMFS + "[ 190.1] dracut-initqueue[312]: Warning: Could not boot.\n"),
      "dracut emergency", Stage.ROOT),
+    (Evidence(Stage.INITRAMFS, console=INITRAMFS.replace("Run /init", "Command line: ro rootdelay=300\nRun /init")
+              + "Begin: Loading essential drivers ... done.\n"), "rootdelay sleep", Stage.ROOT),
+    (Evidence(Stage.INITRAMFS, console=INITRAMFS.replace("Run /init", "Command line: ro rootdelay=300\nRun /init")
+              + "Begin: Loading essential drivers ... done.\nBegin: Running /scripts/init-premount ... done.\n"
+              "Begin: Waiting for root file system ... "), "waiting for root", Stage.ROOT),
     (Evidence(Stage.INITRAMFS, console=INITRAMFS + "Begin: Waiting for root file system ... "),
               "waiting for root", Stage.ROOT),
     (Evidence(Stage.ROOT, console=ROOT + "run-init: can't execute '/sbin/init': No such file or directory\n"
@@ -129,6 +138,21 @@ def test_the_console_proves_stages_once_and_in_order_whatever_its_pieces() -> No
         assert follower.login
 
 
+def test_the_screen_of_a_loader_without_a_serial_port_is_read() -> None:
+    """As GRUB leaves it that does not find its modules. Graphics, and nothing, are no text."""
+    lines = [
+        "Booting from Hard Disk...",
+        "error: file `/boot/grub/i386-pc/normal.mod' not found.",
+        "grub rescue>",
+    ]
+    cells = "".join(line.ljust(80) for line in lines).ljust(80 * 25).encode("cp437")
+    memory = bytes(byte for cell in cells for byte in (cell, 0x07))
+    assert text_of(memory).splitlines() == lines
+    assert diagnose(Evidence(None, console=text_of(memory))).name == "grub rescue"
+    assert text_of(bytes(range(256)) * 16) == ""
+    assert text_of(b"") == ""
+
+
 def test_init_of_an_initramfs_is_not_the_systems() -> None:
     follower = Follower()
     text = KERNEL + "systemd[1]: systemd 252 running in system mode\nsystemd[1]: Running in initrd.\n"
@@ -145,3 +169,17 @@ def test_a_guest_cannot_drive_the_terminal_or_blow_up_a_line() -> None:
 def test_key_lines_are_marked() -> None:
     log = "fine\nALERT!  /dev/vda2 does not exist.\nfine\n"
     assert marked_lines(log) == (1,)
+
+
+LOGS = sorted((Path(__file__).parent / "logs").glob("*.log"))
+
+
+@pytest.mark.parametrize("path", LOGS, ids=[path.stem for path in LOGS])
+def test_the_log_of_a_planted_fault_leads_to_it(path: Path) -> None:
+    """What Debian 13 really printed in `python -m tests.rehearsal.faults`, cut to what matters."""
+    (fault,) = [fault for fault in FAULTS if file_name(fault) == path.stem]
+    text = path.read_text()
+    follower = Follower()
+    reached = max((stage for stage, _ in follower.feed(text.encode())), default=None)
+    cause = diagnose(Evidence(reached, console=text, login=follower.login))
+    assert (cause.stage, cause.name) == (fault.stage, fault.cause)

@@ -7,7 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,13 @@ pytestmark = [pytest.mark.appliance, pytest.mark.xdist_group("rehearsal-endings"
 PANIC = "Linux version 6.1.0 (test)\nKernel panic - not syncing: planted\n"
 #: Seconds for what has been killed to be gone.
 PATIENCE = 20.0
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder that another user can reach, which those of pytest are not."""
+    with tempfile.TemporaryDirectory(prefix="imgfix-endings.", dir="/var/tmp") as name:
+        yield Path(name)
 
 
 class Bench:
@@ -38,7 +47,7 @@ class Bench:
 
     def start(self, *options: str) -> subprocess.Popen[str]:
         """Rehearse as an ordinary user."""
-        argv = [sys.executable, "-m", "imgfix", "rehearse", str(self.vhd), *options]
+        argv = [sys.executable, "-m", "imgfix", "rehearse", str(self.vhd), "--generation", "1", *options]
         if os.geteuid() == 0:
             argv = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", *argv]
         env = {
@@ -77,8 +86,8 @@ class Bench:
             time.sleep(0.1)
 
 
-def test_after_a_failure(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, PANIC)
+def test_after_a_failure(folder: Path) -> None:
+    bench = Bench(folder, PANIC)
     process = bench.start()
     said = process.communicate()[0]
     assert process.returncode == 6, said
@@ -86,8 +95,8 @@ def test_after_a_failure(tmp_path: Path) -> None:
     bench.is_as_it_was()
 
 
-def test_after_a_time_out(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, "")
+def test_after_a_time_out(folder: Path) -> None:
+    bench = Bench(folder, "")
     process = bench.start("--timeout", "3")
     said = process.communicate()[0]
     assert process.returncode == 6, said
@@ -97,8 +106,8 @@ def test_after_a_time_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_after_a_signal(tmp_path: Path, number: signal.Signals) -> None:
-    bench = Bench(tmp_path, "")
+def test_after_a_signal(folder: Path, number: signal.Signals) -> None:
+    bench = Bench(folder, "")
     process = bench.start()
     bench.await_guest(process)
     process.send_signal(number)
@@ -108,8 +117,8 @@ def test_after_a_signal(tmp_path: Path, number: signal.Signals) -> None:
     bench.is_as_it_was()
 
 
-def test_no_process_outlives_one_that_is_killed(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, "")
+def test_no_process_outlives_one_that_is_killed(folder: Path) -> None:
+    bench = Bench(folder, "")
     process = bench.start()
     bench.await_guest(process)
     process.kill()

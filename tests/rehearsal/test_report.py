@@ -87,6 +87,19 @@ def test_the_time_line_goes_from_one_stage_to_the_next_and_ends_at_what_failed()
     assert good == ["boot loader", "kernel", "off"]
 
 
+def test_what_the_other_agent_does_behind_ready_is_no_stage_of_the_time_line() -> None:
+    more = tuple(
+        Moment(at=at, boot=1, kind=kind, stage=stage, text="")
+        for at, kind, stage in (
+            (30.0, "ready", "Ready"),
+            (40.0, "not ready", "provisioning"),
+            (45.0, "ssh", "SSH"),
+        )
+    )
+    attempt = _try().model_copy(update={"events": _try().events + more})
+    assert [row.name for row in timeline.rows(attempt, 1)] == ["boot loader", "kernel", "Ready", "SSH", "off"]
+
+
 def test_the_page_marks_the_lines_that_tell_and_escapes_the_guest() -> None:
     page = html.rehearsal_page(_report(_try(cause=CAUSE)))
     assert "<script>" not in page
@@ -95,7 +108,7 @@ def test_the_page_marks_the_lines_that_tell_and_escapes_the_guest() -> None:
     assert '<mark id="boot1-line1" class="proof" title="kernel">' in page
     assert '<mark id="boot1-line3" class="symptom">ALERT!' in page
     assert 'href="#boot1-line1"' in page
-    assert "It does not come to root file system" in page
+    assert "It stops at: root file system" in page
     good = html.rehearsal_page(_report(_try()))
     assert 'class="symptom"' not in good  # a boot that arrived had no symptoms, whatever it printed
 
