@@ -234,7 +234,7 @@ def test_settings_reach_every_profile_that_auto_may_choose() -> None:
 
 
 def test_auto_is_no_profile_to_show() -> None:
-    with pytest.raises(ProfileError, match="only `imgfix apply` can choose"):
+    with pytest.raises(ProfileError, match="only commands with a disk choose"):
         profile_load.load("auto")
 
 
