@@ -18,6 +18,7 @@ from imgfix.disk.size import describe
 from imgfix.errors import ApplyError, GuestError
 from imgfix.guest_shell import INSIDE, WRAPPER
 from imgfix.guestfish import ENVIRONMENT
+from imgfix.sandbox_devices import HEAD
 from imgfix.tree import Entry, Kind
 
 #: A configuration file larger than this (bytes) is no configuration file; reading it could fill the memory.
@@ -252,6 +253,11 @@ class Guest:
         drive = f"/dev/disk/guestfs/{SCRATCH}"
         with self.translated("the guest's files cannot be packed for this host"):
             self._appliance_shell(f"tar -C /sysroot --numeric-owner -b 2048 {words} -cf {drive} . && sync")
+
+    def head(self, device: str) -> bytes:
+        """Return the first bytes of a device, which hold the superblock of its file system."""
+        with self.translated(f"{device} cannot be read"):
+            return bytes(self._appliance.call("pread_device", device, HEAD, 0))
 
     def set_attributes(self, path: str, mode: int, uid: int, gid: int) -> None:
         """Give the file or folder at `path` its permission bits and its owner."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-from imgfix import sandbox
+from imgfix import sandbox, sandbox_devices
 from imgfix import tree as files
 from imgfix.apply import check
 from imgfix.change import Rebuild
@@ -25,6 +25,7 @@ from imgfix.disk.fault import free_bytes, host_errors, no_space
 from imgfix.disk.size import GIB, MIB
 from imgfix.errors import ApplyError, HostError
 from imgfix.facts.initramfs import list_initramfs
+from imgfix.facts.model import Storage
 from imgfix.guest import MAX_OUTPUT, CommandResult, Guest
 from imgfix.guestfish import ENVIRONMENT
 from imgfix.interrupt import Interrupts
@@ -109,6 +110,7 @@ class HostChroot:
         guest: Guest,
         scratch: Scratch,
         releases: Sequence[str],
+        storage: Storage,
         interrupts: Interrupts,
         ran: Callable[[tuple[str, ...], float, int], None],
     ) -> None:
@@ -118,6 +120,8 @@ class HostChroot:
         self._releases = releases
         self._interrupts = interrupts
         self._ran = ran
+        self._storage = storage
+        self._devices: tuple[str, ...] = ()
         self._copied = False
         self._foreign: dict[str, str] = {}
 
@@ -132,7 +136,7 @@ class HostChroot:
     def _generate(self, rebuild: Rebuild, tree: Path, image: BinaryIO, log: BinaryIO) -> None:
         script = " && ".join(shlex.join(argv) for argv in rebuild.commands)
         whole = f"{{ {script}; }} >&2 && exec cat {shlex.quote(rebuild.target)}"
-        argv = (*sandbox.guest(tree), "/bin/sh", "-c", whole)
+        argv = (*sandbox.guest(tree, *self._devices), "/bin/sh", "-c", whole)
         environment = dict(word.split("=", 1) for word in ENVIRONMENT)
         start = time.monotonic()
         ended = self._run(argv, environment, stdout=image, stderr=log)
@@ -193,12 +197,15 @@ class HostChroot:
     def _tree(self) -> Path:
         if not self._copied:
             _require_same_machine(self._guest)
+            _require_plain(self._storage)
             start = time.monotonic()
             self._guest.pack([f"./{path}" for path in self._excluded()])
             self._ran(("(packing the guest's files)",), time.monotonic() - start, 0)
             start = time.monotonic()
             self._extract(self._scratch.tree)
             self._scratch.empty_drive()
+            folder = self._scratch.tree.with_name("devices")
+            self._devices = sandbox_devices.lay(folder, self._storage.filesystems, self._guest.head)
             self._ran(("(unpacking the guest's files)",), time.monotonic() - start, 0)
             self._copied = True
         return self._scratch.tree
@@ -251,6 +258,17 @@ def _require_same_machine(guest: Guest) -> None:
         raise HostError(
             f"the guest's /bin/sh is for another machine than this host is (ELF machine {numbers[0]}, here "
             f"{numbers[1]}), so that its programs do not run here",
+            hint=_INSTEAD,
+        )
+
+
+def _require_plain(storage: Storage) -> None:
+    """Raise HostError where the generator must see how the root is put together: else the image does not boot."""
+    if storage.encrypted or storage.arrays:
+        what = "encrypted" if storage.encrypted else "on RAID"
+        raise HostError(
+            f"the guest's disk is {what}, and its generator must see the devices to pack what opens them; they are in "
+            "the appliance only",
             hint=_INSTEAD,
         )
 

@@ -334,7 +334,14 @@ class _Job:
         host = None
         if self._scratch is not None:
             kernels = [rebuild.kernel for rebuild in plan.rebuilds if rebuild.on_host]
-            host = HostChroot(session.guest, self._scratch, kernels, self._interrupts, self._progress.ran)
+            host = HostChroot(
+                session.guest,
+                self._scratch,
+                kernels,
+                session.storage,
+                self._interrupts,
+                self._progress.ran,
+            )
         apply(plan, session.guest, self._progress.say, host)
 
     def _refuse_offline(self, plan: Plan) -> None:

@@ -119,9 +119,10 @@ def tools(*binds: str) -> tuple[str, ...]:
     return (_bwrap(), *_ALONE, *_no_more_users(), *found, *binds)
 
 
-def guest(tree: Path) -> tuple[str, ...]:
+def guest(tree: Path, *options: str) -> tuple[str, ...]:
     """Return the beginning of a command that runs the programs of the guest in `tree`, and sees nothing else."""
-    return (_bwrap(), *_ALONE, *_no_more_users(), "--bind", str(tree), "/", *_KERNEL, "--chdir", "/")
+    root = ("--bind", str(tree), "/", *_KERNEL)
+    return (_bwrap(), *_ALONE, *_no_more_users(), *root, *options, "--chdir", "/")
 
 
 def _bwrap() -> str:
@@ -156,21 +157,22 @@ class Program:
         self._process = process
         self._scratch = scratch
         self._stopped = ""
+        self._killed: set[tuple[int, int]] = set()
         self._deadline = time.monotonic() + TIME_MAX
         self._watcher = threading.Thread(target=self._watch, daemon=True)
         self._watcher.start()
 
     def kill(self) -> None:
         """End it: the first process of its PID namespace takes the others along (--die-with-parent)."""
+        self._killed |= {(process.pid, process.began) for process in _below(self._process.pid)}
         self._process.kill()
 
     def end(self) -> None:
         """Kill it if it still runs, and wait until nothing of it is left that could write into its folder."""
-        below = {(process.pid, process.began) for process in _below(self._process.pid)}
         self.kill()
         self.wait()
         last = time.monotonic() + _LAST
-        while below & {(p.pid, p.began) for p in _processes()} and time.monotonic() < last:
+        while self._killed & {(p.pid, p.began) for p in _processes()} and time.monotonic() < last:
             time.sleep(0.02)
 
     def wait(self) -> Ended:
