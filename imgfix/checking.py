@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
-from imgfix.console import readers_may_leave, terminal_progress
+from imgfix.console import readers_may_leave, standard_output, terminal_progress
 from imgfix.disk.source import open_source
 from imgfix.errors import GuestError, ImageError, VerifyError
 from imgfix.interrupt import Interrupts
@@ -62,4 +60,4 @@ def show(readiness: Readiness, *, as_json: bool, verbose: bool) -> None:
         if as_json:
             print(readiness.model_dump_json(indent=2))
         else:
-            view.show(Console(), readiness, verbose=verbose)
+            view.show(standard_output(), readiness, verbose=verbose)

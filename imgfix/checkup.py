@@ -8,12 +8,11 @@ from __future__ import annotations
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from imgfix import __version__
-from imgfix.console import printable
+from imgfix.console import printable, standard_output
 from imgfix.doctor import Finding, diagnose, is_able
 
 _MARKS = {True: ("ok", "green"), False: ("no", "bold red"), None: ("note", "yellow")}
@@ -57,7 +56,7 @@ def checkup(findings: tuple[Finding, ...]) -> Checkup:
 
 def show(*, launch: bool, as_json: bool = False) -> bool:
     """Print the findings on stdout; return whether imgfix can work here."""
-    console = Console()
+    console = standard_output()
     findings = diagnose(launch)
     if as_json:
         print(checkup(findings).model_dump_json(indent=2))

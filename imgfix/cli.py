@@ -91,10 +91,10 @@ def profile() -> None:
 @profile.command("list")
 def profile_list() -> None:
     """List the bundled profiles."""
-    from rich.console import Console
     from rich.table import Table
 
     from imgfix import profile_load
+    from imgfix.console import standard_output
 
     table = Table(box=None, pad_edge=False)
     for column in ("name", "guests", "description"):
@@ -103,7 +103,7 @@ def profile_list() -> None:
         loaded = profile_load.load(name)
         guests = f"{loaded.match.family} {loaded.match.version}" if loaded.match else "any"
         table.add_row(name, guests, loaded.description)
-    Console().print(table)
+    standard_output().print(table)
 
 
 @profile.command("show")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import TextIO, cast
 
 from rich.console import Console, RenderableType
 from rich.markup import escape
@@ -25,6 +27,34 @@ def printable(text: str) -> str:
 def safe(text: str) -> str:
     """Return guest text ready for rich: printable, and no markup in it."""
     return escape(printable(text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")))
+
+
+class _Stripped:
+    """A stream for text in columns: what fills up the last one stays behind."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write without blanks at the ends of lines; rich gives whole lines."""
+        self._stream.write(re.sub(r" +$", "", text, flags=re.MULTILINE))
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush the stream itself."""
+        self._stream.flush()
+
+
+#: Columns for those who read a pipe: a line is never wrapped.
+_WIDE = 10_000
+
+
+def standard_output() -> Console:
+    """Return stdout for tables: wrapped where people read, a thing a line in a pipe; COLUMNS has the last word."""
+    console = Console()
+    if console.is_terminal or os.environ.get("COLUMNS"):
+        return console
+    return Console(file=cast(TextIO, _Stripped(sys.stdout)), width=_WIDE)
 
 
 _WORDS = {

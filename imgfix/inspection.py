@@ -11,11 +11,11 @@ from enum import Enum
 from pathlib import Path
 from typing import Literal
 
-from rich.console import Console
+from rich.console import Group
 from rich.table import Table
 
 from imgfix import __version__
-from imgfix.console import safe
+from imgfix.console import safe, standard_output
 from imgfix.disk.overlay import overlay
 from imgfix.disk.partition import PartitionTable
 from imgfix.disk.size import short
@@ -96,7 +96,7 @@ def show(found: Inspected, *, as_json: bool) -> None:
         told = Document("imgfix-inspection", VERSION, __version__, facts, found.table, found.bootloader)
         print(json.dumps(_plain(told), indent=2, sort_keys=True))
         return
-    console = Console()
+    console = standard_output()
     storage = _storage(facts, is_cut=console.is_terminal)
     console.print(
         f"[bold]{safe(facts.distro.pretty_name)}[/] (family {facts.distro.family}), "
@@ -155,12 +155,12 @@ def _lines(facts: Facts) -> Iterator[str]:
         yield f"[yellow]note[/] {safe(remark)}"
 
 
-def _storage(facts: Facts, *, is_cut: bool) -> Table:
+def _storage(facts: Facts, *, is_cut: bool) -> Group:
     """Return a row a file system. `is_cut`: a UUID that does not fit is cut, and not wrapped."""
     found = facts.generations
     verdicts = (("BIOS", found.gen1), ("UEFI", found.gen2)) if found is not None else ()
     boots = " and ".join(name for name, verdict in verdicts if verdict.possible)
-    grid = _grid(f"{facts.storage.scheme or 'no partition table'}, boots by {boots or 'nothing'}")
+    grid = _grid()
     for column in ("device", "type", "mounted at", "size", "free", "UUID"):
         grid.add_column(
             column,
@@ -172,18 +172,18 @@ def _storage(facts: Facts, *, is_cut: bool) -> Table:
     for f in facts.storage.filesystems:
         free = short(f.free) if f.free is not None else ""
         grid.add_row(safe(f.device), f.fstype, safe(f.mountpoint or ""), short(f.size), free, safe(f.uuid))
-    return grid
-
-
-def _grid(title: str) -> Table:
-    return Table(
-        title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 1)
+    return Group(
+        f"[bold]{facts.storage.scheme or 'no partition table'}[/], boots by {boots or 'nothing'}", grid
     )
 
 
-def _kernels(facts: Facts) -> Table:
+def _grid() -> Table:
+    return Table(box=None, pad_edge=False, padding=(0, 1))
+
+
+def _kernels(facts: Facts) -> Group:
     """A column a kernel: there are more drivers than kernels."""
-    grid = _grid("kernels, and where each has its drivers")
+    grid = _grid()
     grid.add_column("", style="bold")
     for kernel in facts.kernels:
         grid.add_column(safe(kernel.release), overflow="fold", header_style="dim")
@@ -191,7 +191,7 @@ def _kernels(facts: Facts) -> Table:
     disabled = {one.driver for one in facts.disabled}
     for name in DRIVERS:
         grid.add_row(name, *(_driver(kernel, name, disabled) for kernel in facts.kernels))
-    return grid
+    return Group("[bold]kernels, and where each has its drivers[/]", grid)
 
 
 def _image(kernel: Kernel) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 
+import pytest
 from rich.console import Console
+from rich.table import Table
 
-from imgfix.console import BarProgress, PlainProgress, printable, safe
+from imgfix.console import BarProgress, PlainProgress, printable, safe, standard_output
 
 
 def test_a_long_sentence_above_the_bars_is_wrapped_under_its_begin() -> None:
@@ -26,6 +28,20 @@ def test_a_pipe_gets_a_sentence_on_one_line() -> None:
     with progress.phase("plan"):
         progress.say("word " * 20)
     assert stream.getvalue().splitlines() == ["planning ...", "  " + "word " * 20]
+
+
+def test_a_table_in_a_pipe_is_not_wrapped_and_has_no_blanks_at_its_end(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_row("write", "word " * 60 + "end")
+    table.add_row("remove", "x")
+    standard_output().print(table)
+    assert capsys.readouterr().out == f"write   {'word ' * 60}end\nremove  x\n"
+    monkeypatch.setenv("COLUMNS", "40")
+    standard_output().print(table)
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 40
 
 
 def test_nothing_of_a_guest_drives_the_terminal() -> None:

@@ -87,6 +87,8 @@ def test_a_row_names_what_exists(row: list[str]) -> None:
     assert re.match(r"(done|partly|open)\b", state), state
     for name in re.findall(r"`((?:imgfix|tests)/[^`:]+)", f"{how} {tests}"):
         assert (ROOT / name).is_dir() if name.endswith("/") else (ROOT / name).is_file(), name
+        if name.startswith("tests/cases/") and name.endswith("/"):
+            assert list((ROOT / name).glob("*.yaml")), f"{name}: no case in it"
     found = re.findall(r"`([^`]+\.py)::(\w+)`", tests)
     assert found or "tests/cases/" in tests or "open" in tests, "no test named"
     for file, test in found:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import jsonschema
 import pytest
@@ -26,3 +27,11 @@ def test_the_command_prints_it_with_its_version(name: str) -> None:
     schema = json.loads(printed.output)
     jsonschema.Draft202012Validator.check_schema(schema)
     assert schema["$id"] == f"urn:imgfix:{name}:{published.SCHEMAS[name][0]}"
+
+
+def test_the_published_files_are_up_to_date() -> None:
+    folder = Path(__file__).parents[1] / "docs" / "schemas"
+    published_files = {path.stem: path.read_text(encoding="utf-8") for path in folder.glob("*.json")}
+    assert published_files == {name: published.schema(name) for name in published.SCHEMAS}, (
+        "run scripts/gen-docs"
+    )

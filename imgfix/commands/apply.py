@@ -113,13 +113,14 @@ def _run(request: Request, telling: tellings.Telling) -> None:
     from rich.console import Console
 
     from imgfix import pipeline, report
+    from imgfix.console import standard_output
     from imgfix.interrupt import Interrupts
 
     interrupts = Interrupts()
     with interrupts.installed():
         with telling.of(request.disk, request.target) as (progress, diary):
             result = pipeline.run(request, progress, interrupts, diary)
-        report.show(Console(), result, progress.seconds, telling.reports)
+        report.show(standard_output(), result, progress.seconds, telling.reports)
         if result.rehearsal is not None:
             from imgfix.rehearsal import show
 

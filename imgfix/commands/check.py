@@ -49,6 +49,8 @@ def check(
 
     if len(arguments) > 2:
         raise click.UsageError(f"one PROFILE and one DISK, here are {len(arguments)} arguments")
+    if len(arguments) == 1 and arguments[0] in profiles.names() and not os.path.lexists(arguments[0]):
+        raise click.UsageError(f"{arguments[0]} is a profile; the disk is missing: check {arguments[0]} DISK")
     profile, disk = arguments if len(arguments) == 2 else ("auto", arguments[0])
     wanted = wish(profile, mode, settings)
     readiness = checking.check(wanted, Path(disk), read_keys(key_files, os.environ), packages, image_format)

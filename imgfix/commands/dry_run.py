@@ -28,6 +28,12 @@ def options(command: _T) -> _T:
             raise click.UsageError(
                 "--dry-run shows what changes in the guest, and nothing of --size and --grow-root"
             )
+        if others.pop("reports", ()):
+            raise click.UsageError(
+                "--report tells of an apply that is done; --dry-run is told on stdout, for programs by `check --json`"
+            )
+        if others.pop("rehearsed", False):
+            raise click.UsageError("--rehearse boots what an apply made, and --dry-run makes nothing")
         _run(diff=diff, **others)  # type: ignore[arg-type]  # click gives what the options say
         return None
 

@@ -54,14 +54,14 @@ def published_schema(name: str) -> None:
 
 def complete(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Complete PROFILE of a command with a disk: bundled names, `auto`, and files."""
-    return _completed(["auto", *_names()], incomplete)
+    return _completed(["auto", *names()], incomplete)
 
 
 def complete_named(
     _context: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """Complete PROFILE of a command without one, where nothing can be chosen by itself."""
-    return _completed(_names(), incomplete)
+    return _completed(names(), incomplete)
 
 
 def complete_first(
@@ -72,8 +72,8 @@ def complete_first(
     return complete(context, parameter, incomplete) if is_first else _completed([], incomplete)
 
 
-def _names() -> list[str]:
-    """Return the bundled profiles' names. Nothing heavy is loaded for a press of the tab key."""
+def names() -> list[str]:
+    """Return the bundled profiles' names, sorted. Nothing heavy is loaded for a press of the tab key."""
     package = Path(__file__).parent.parent
     folder = next(f for f in (package / "profiles", package.parent / "profiles") if f.is_dir())
     return sorted(path.stem for path in folder.glob("*.yaml"))

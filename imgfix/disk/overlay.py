@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from imgfix.disk.sector import SECTOR
-from imgfix.disk.source import Source
-from imgfix.errors import HostError
+from imgfix.disk.source import Source, require_unchanged
+from imgfix.errors import HostError, ImgfixError
 
 _SECONDS = 60
 #: qcow2 names its backing file in so many bytes
@@ -22,7 +22,8 @@ _LONGEST_NAME = 1023
 def overlay(source: Source, growth: int = 0) -> Iterator[Path]:
     """Make a qcow2 over the source, as large as its data and `growth` bytes: a VHD's footer is no part of the disk.
 
-    A journal that must be replayed goes there, and the source stays as it is. Raises HostError.
+    A journal that must be replayed goes there, and the source stays as it is. Raises HostError, and at the end
+    ImageError where somebody has changed the source meanwhile.
     """
     size = -(-source.size // SECTOR) * SECTOR + growth
     with tempfile.TemporaryDirectory(prefix="imgfix-") as folder:
@@ -43,7 +44,13 @@ def overlay(source: Source, growth: int = 0) -> Iterator[Path]:
             ) from error
         except (OSError, subprocess.TimeoutExpired) as error:
             raise HostError(f"qemu-img create does not run: {error}") from error
-        yield path
+        try:
+            yield path
+        except ImgfixError:
+            # What was found of a disk that somebody changes meanwhile is not what it has.
+            require_unchanged(source)
+            raise
+        require_unchanged(source)
 
 
 def _backing(source: Source) -> tuple[str, str, str, str]:

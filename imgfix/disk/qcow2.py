@@ -195,7 +195,9 @@ def layout(file: File) -> Layout:
     """
     header = _Header._make(_HEADER.unpack(file.exactly(0, _HEADER.size, "the header")))
     if header.magic != b"QFI\xfb":
-        raise ImageError("it does not begin as a qcow2 image does")
+        raise ImageError(
+            "it does not begin as a qcow2 image does", hint="leave out --format: imgfix finds out what it is"
+        )
     if header.version not in (2, 3):
         raise ImageError(
             f"qcow version {header.version} is not taken, only 2 and 3",

@@ -16,7 +16,7 @@ from imgfix.disk import writeback
 from imgfix.disk.fault import free_bytes, no_space
 from imgfix.disk.images import Image
 from imgfix.disk.qemu_img import installed_version, refuse_known_bad
-from imgfix.disk.source import Source, Stamp
+from imgfix.disk.source import Source, require_unchanged
 from imgfix.disk.sparse import OpenFile, Progress
 from imgfix.errors import HostError, ImageError
 
@@ -52,22 +52,8 @@ def convert(source: Source, image: Image, target: OpenFile, progress: Progress, 
         said = errors.read().decode("utf-8", "replace").strip()
     if status:
         raise _failure(source, target, status, said, needed)
-    require_same(source)
+    require_unchanged(source)
     progress(image.allocated, image.allocated)
-
-
-def require_same(source: Source) -> None:
-    """Raise ImageError if one of the other files that the image is in has changed since it was opened."""
-    for path, stamp in source.parts:
-        try:
-            now = Stamp.of(path.stat())
-        except OSError as error:
-            raise ImageError(f"{path}: vanished while it was in use: {error.strerror}") from error
-        if now != stamp:
-            raise ImageError(
-                f"{path}: changed while it was in use: {stamp.size} bytes before, {now.size} now",
-                hint="shut down the virtual machine that uses it, or work on a snapshot's copy",
-            )
 
 
 @contextmanager

@@ -112,6 +112,31 @@ def open_source(path: Path, as_format: str | None = None, *, blank: bool = False
             raise HostError(f"{path}: cannot be read: {error.strerror}", hint=hint) from error
 
 
+def changed(path: Path, before: Stamp, now: Stamp) -> ImageError:
+    """Return the refusal of a file of the source that somebody changed."""
+    if before.size != now.size:
+        how = f"{before.size} bytes before, {now.size} now"
+    elif (before.device, before.inode) != (now.device, now.inode):
+        how = "another file has its name now"
+    else:
+        how = "somebody wrote to it"
+    return ImageError(
+        f"{path}: changed while it was in use: {how}",
+        hint="shut down the virtual machine that uses it, or work on a snapshot's copy",
+    )
+
+
+def require_unchanged(source: Source) -> None:
+    """Raise ImageError if a file that the source is in is not what it was when it was opened."""
+    for path, stamp in ((source.path, source.stamp), *source.parts):
+        try:
+            now = Stamp.of(path.stat())
+        except OSError as error:
+            raise ImageError(f"{path}: vanished while it was in use: {error.strerror}") from error
+        if now != stamp:
+            raise changed(path, stamp, now)
+
+
 def _article(noun: str) -> str:
     return f"an {noun}" if noun.startswith("OVA") else f"a {noun}"
 

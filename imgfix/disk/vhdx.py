@@ -116,7 +116,9 @@ def layout(file: File) -> Layout:
     required parts, and what is damaged or truncated.
     """
     if file.read_at(0, 8) != b"vhdxfile":
-        raise ImageError("it does not begin as a VHDX image does")
+        raise ImageError(
+            "it does not begin as a VHDX image does", hint="leave out --format: imgfix finds out what it is"
+        )
     _refuse_dirty(_current_header(file))
     regions = _regions(file)
     items = _items(file, regions[_METADATA])

@@ -19,9 +19,9 @@ from imgfix.disk.in_use import refuse_in_use
 from imgfix.disk.mapped import copy_runs, runs_of
 from imgfix.disk.qemu_convert import convert
 from imgfix.disk.relocate import padded_size, relocate
-from imgfix.disk.source import Source, Stamp, open_regular, reader
+from imgfix.disk.source import Source, Stamp, changed, open_regular, reader
 from imgfix.disk.sparse import OpenFile, Progress, copy_data, data_extents, reflink
-from imgfix.errors import HostError, ImageError, UsageError
+from imgfix.errors import HostError, UsageError
 
 
 def _silent(_done: int, _total: int) -> None:
@@ -218,10 +218,7 @@ def _move_gpt(source: Source, target: OpenFile, size: int) -> None:
 def _check_unchanged(source: Source, fd: int) -> None:
     now = Stamp.of(os.fstat(fd))
     if now != source.stamp:
-        raise ImageError(
-            f"{source.path}: changed while it was in use: {source.stamp.size} bytes before, {now.size} now",
-            hint="shut down the virtual machine that uses it, or work on a snapshot's copy",
-        )
+        raise changed(source.path, source.stamp, now)
 
 
 def _mode(status: os.stat_result) -> int:

@@ -31,6 +31,13 @@ def _imgfix(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         (("verify", "text.md"), 6, "text.md: this is a raw disk image, and a fixed VHD is needed here"),
         (("verify", "none.vhd"), 2, "none.vhd: there is no such file"),
         (("apply", "debian", "blank.raw", "--diff"), 2, "--diff shows what --dry-run finds: give both"),
+        (("check", "rhel"), 2, "rhel is a profile; the disk is missing: check rhel DISK"),
+        (
+            ("apply", "debian", "blank.raw", "--dry-run", "--report", "r.json"),
+            2,
+            "for programs by `check --json`",
+        ),
+        (("apply", "debian", "blank.raw", "--dry-run", "--rehearse"), 2, "--dry-run makes nothing"),
         (("apply", "debian", "blank.raw", "--dry-run"), 3, "the disk is blank"),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 
 from imgfix.disk.overlay import overlay
 from imgfix.disk.source import open_source
-from imgfix.errors import HostError
+from imgfix.errors import GuestError, HostError, ImageError
 from tests.disk.disks import MIB, gpt_disk, run
 
 
@@ -51,3 +51,40 @@ def test_no_space_for_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     (tmp_path / "qemu-img").unlink()
     with pytest.raises(HostError, match="not installed"), overlay(source):
         pass
+
+
+def _change(raw: Path, how: str) -> None:
+    if how == "write":
+        with raw.open("r+b") as stream:
+            stream.write(b"x")
+    elif how == "cut":
+        os.truncate(raw, MIB)
+    elif how == "remove":
+        raw.unlink()
+    else:
+        gpt_disk(raw.with_name("other.raw")).replace(raw)
+
+
+def _used(raw: Path, how: str, *, is_failing: bool) -> None:
+    with overlay(open_source(raw)):
+        _change(raw, how)
+        if is_failing:
+            raise GuestError("mount: can't read superblock on /dev/sda1")
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        ("write", "somebody wrote to it"),
+        ("cut", f"{40 * MIB} bytes before, {MIB} now"),
+        ("remove", "vanished"),
+        ("replace", "another file has its name now"),
+    ],
+)
+@pytest.mark.parametrize("is_failing", [False, True])
+def test_a_source_that_changes_meanwhile_is_told(
+    tmp_path: Path, how: str, told: str, is_failing: bool
+) -> None:
+    """A disk that is unplugged or still in use: no verdict on it holds, and no other error is the cause."""
+    with pytest.raises(ImageError, match=told):
+        _used(gpt_disk(tmp_path / "d.raw"), how, is_failing=is_failing)
