@@ -135,6 +135,11 @@ def _no_more_users() -> tuple[str, ...]:
     return ("--disable-userns",) if "--disable-userns" in told.stdout + told.stderr else ()
 
 
+def owner() -> int:
+    """Return the user id to whom the sandbox belongs."""
+    return _NOBODY if os.geteuid() == 0 else os.geteuid()
+
+
 def _user() -> int | None:
     """Return whom a child of root's is to be; None: who this is."""
     return _NOBODY if os.geteuid() == 0 else None

@@ -19,10 +19,11 @@ from imgfix.change import Rebuild, RebuildKind
 from imgfix.errors import ApplyError, CommandError, HostError, ProfileError
 from imgfix.facts.initramfs import list_initramfs
 from imgfix.facts.model import Array, Encrypted, Storage
-from imgfix.host_chroot import HostChroot, Scratch
+from imgfix.host_chroot import HostChroot
 from imgfix.interrupt import Interrupts
 from imgfix.plan import Item, Plan, on_host
 from imgfix.profile import Profile
+from imgfix.scratch import Scratch
 from imgfix.tree import Entry
 from tests.facts import cpio_reader
 from tests.fake_tree import FakeEntry, FakeTree, folder, link
@@ -235,6 +236,18 @@ def test_a_guest_of_another_machine_is_refused(
     with pytest.raises(HostError, match="ELF machine 243"):
         rebuild(machine)
     assert scratch.exists()
+
+
+def test_the_scratch_of_a_killed_run_goes_and_that_of_a_running_one_stays(scratch: Path) -> None:
+    left = scratch / "imgfix-chroot-killed"
+    (left / "tree/closed").mkdir(parents=True)
+    (left / "tree/closed/file").touch()
+    (left / "tree/closed").chmod(0o555)
+    with Scratch() as one:
+        assert not left.exists()
+        with Scratch() as other:
+            assert one.tree.exists()
+            assert other.tree.exists()
 
 
 def test_a_host_without_bubblewrap_or_namespaces_is_told_what_to_do(

@@ -10,8 +10,9 @@ from imgfix import appliance, sandbox
 from imgfix.change import Rebuild, RebuildKind
 from imgfix.facts.model import Filesystem, Storage
 from imgfix.guest import Guest
-from imgfix.host_chroot import HostChroot, Scratch
+from imgfix.host_chroot import HostChroot
 from imgfix.interrupt import Interrupts
+from imgfix.scratch import Scratch
 from imgfix.tree import Kind
 from tests.disks import phony
 from tests.facts import cpio_reader
