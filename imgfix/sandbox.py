@@ -192,7 +192,7 @@ class Program:
             if self._stopped:
                 self.kill()
                 return
-            time.sleep(0.2)
+            time.sleep(0.5)
 
     def _excess(self) -> str:
         if time.monotonic() > self._deadline:

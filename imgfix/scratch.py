@@ -1,4 +1,4 @@
-"""The scratch of --chroot host: a folder of this host, locked while in use; one that a killed run left goes at the next."""
+"""The scratch of --chroot host: a folder of this host, locked while in use; what a killed run left goes at the next."""
 
 from __future__ import annotations
 
