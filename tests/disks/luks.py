@@ -40,7 +40,7 @@ UUID=deadbeef-0000-4000-8000-000000000000 /backup ext4 nofail 0 2
 LOGGED = """\
 for try in 1 2 3 4 5 6 7 8; do
 echo logged >/sysroot/etc/last && sync /sysroot/etc/last
-logged=$(btrfs inspect-internal dump-super /dev/mapper/building | sed -n 's/^log_root[[:space:]]*//p')
+logged=$(btrfs inspect-internal dump-super /dev/mapper/building | sed -n 's/^log_root[[:space:]][[:space:]]*//p')
 [ "$logged" = 0 ] || break
 done
 [ "$logged" != 0 ] || { echo "btrfs keeps no log of what was synced"; exit 1; }
