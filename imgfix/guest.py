@@ -16,7 +16,9 @@ from typing import BinaryIO
 from imgfix.appliance import SCRATCH, Appliance, GuestfsError
 from imgfix.disk.size import describe
 from imgfix.errors import ApplyError, GuestError
+from imgfix.guest_shell import INSIDE, WRAPPER
 from imgfix.guestfish import ENVIRONMENT
+from imgfix.sandbox_devices import HEAD
 from imgfix.tree import Entry, Kind
 
 #: A configuration file larger than this (bytes) is no configuration file; reading it could fill the memory.
@@ -32,39 +34,6 @@ LENT_IN_MEMORY = 256 << 20
 MAX_OUTPUT = 256 << 10
 
 _KINDS = {st.S_IFREG: Kind.FILE, st.S_IFDIR: Kind.DIRECTORY, st.S_IFLNK: Kind.LINK}
-
-# libguestfs binds /dev, /proc and /sys into the guest, but not /run, and drops stderr on success and stdout on
-# failure. tmpfs on /run and /tmp keeps what generators leave there out of the image. In a PID namespace of its
-# own nothing outlives the command: a daemon that a maintainer script starts would keep the appliance busy and
-# the file systems mounted. In such a namespace a chroot is not seen to be one (running_in_chroot() of systemd), so
-# that udevadm trigger, which maintainer scripts run, would reach the appliance's udev but for a read-only /sys.
-# The guest's mount makes /run/mount (libmount), which is on the disk until /run is a tmpfs: it goes again.
-# Who wants to hear the output gets it on the console while the command runs; tail looks once a second.
-_INSIDE = """
-[ -e /run/mount ] || stray=/run/mount
-mount -o remount,bind,ro /sys 2>/dev/null
-mount -t tmpfs -o mode=0755 imgfix /run && mount -t tmpfs -o mode=1777 imgfix /tmp || exit 1
-mkdir /run/lock
-if [ -n "$HEARD" ]; then
-  : >/run/imgfix.out
-  { tail -n +1 -f /run/imgfix.out & echo $! >/run/imgfix.tail; wait; } 2>/dev/null |
-    LC_ALL=C tr -c '\\11\\12\\15\\40-\\176' '?' >/dev/console &
-fi
-"$@" >/run/imgfix.out 2>&1 </dev/null
-code=$?
-if [ -n "$HEARD" ]; then sleep 2; kill "$(cat /run/imgfix.tail)"; fi
-tail -c %d /run/imgfix.out
-printf '\\n%%d' "$code"
-umount /tmp /run 2>/dev/null || :
-[ -z "$stray" ] || rm -rf "$stray"
-"""
-_WRAPPER = """
-if unshare --help 2>&1 | grep -q mount-proc; then
-  exec unshare --mount --pid --fork --mount-proc /bin/sh -c "$INSIDE" imgfix "$@"
-fi
-exec /bin/sh -c "$INSIDE" imgfix "$@"
-"""
-
 
 # The guest's file systems that keep labels, and in them what changed since a moment and has no label. Only its own:
 # -xdev leaves out what is mounted below, and other subvolumes. ctime cannot be set, so archives and copies are seen.
@@ -118,8 +87,13 @@ class Guest:
                     hint="look at the file in the guest; imgfix does not edit it",
                 )
             with self.translated(f"{path} cannot be read"):
-                self._contents[path] = self._appliance.call("read_file", path)
+                self._contents[path] = self._read(path, entry.size)
         return self._contents[path]
+
+    def _read(self, path: str, size: int) -> bytes:
+        """Read a small file in one message: read_file makes a stream of several, and a file on this host, of each."""
+        content = bytes(self._appliance.call("pread", path, size, 0)) if 0 < size <= _PIECE else b""
+        return content if len(content) == size else bytes(self._appliance.call("read_file", path))
 
     def listdir(self, path: str) -> tuple[str, ...]:
         """Return the sorted names in the folder `path`; empty if it is no folder."""
@@ -280,6 +254,11 @@ class Guest:
         with self.translated("the guest's files cannot be packed for this host"):
             self._appliance_shell(f"tar -C /sysroot --numeric-owner -b 2048 {words} -cf {drive} . && sync")
 
+    def head(self, device: str) -> bytes:
+        """Return the first bytes of a device, which hold the superblock of its file system."""
+        with self.translated(f"{device} cannot be read"):
+            return bytes(self._appliance.call("pread_device", device, HEAD, 0))
+
     def set_attributes(self, path: str, mode: int, uid: int, gid: int) -> None:
         """Give the file or folder at `path` its permission bits and its owner."""
         with self.changing(f"{path} cannot be given mode {mode:o} and owner {uid}:{gid}"):
@@ -289,14 +268,14 @@ class Guest:
 
     def run(self, argv: tuple[str, ...]) -> CommandResult:
         """Run a command of the guest in a chroot inside the appliance; any status is returned, none raises."""
-        inside = _INSIDE % MAX_OUTPUT
+        inside = INSIDE % MAX_OUTPUT
         command = [
             "env",
             f"INSIDE={inside}",
             f"HEARD={'yes' if self.heard else ''}",
             "/bin/sh",
             "-c",
-            _WRAPPER,
+            WRAPPER,
             "imgfix",
             "env",
             "-i",

@@ -12,25 +12,20 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO
 
-from imgfix import sandbox
+from imgfix import sandbox, sandbox_devices
 from imgfix import tree as files
 from imgfix.apply import check
 from imgfix.change import Rebuild
-from imgfix.disk.fault import free_bytes, host_errors, no_space
-from imgfix.disk.size import GIB, MIB
 from imgfix.errors import ApplyError, HostError
 from imgfix.facts.initramfs import list_initramfs
+from imgfix.facts.model import Storage
 from imgfix.guest import MAX_OUTPUT, CommandResult, Guest
 from imgfix.guestfish import ENVIRONMENT
 from imgfix.interrupt import Interrupts
-
-#: Where Linux keeps what outlives a reboot; /tmp may be memory.
-_LARGE = "/var/tmp"  # noqa: S108
+from imgfix.scratch import Scratch
 
 #: What no generator reads. What is mounted over in the sandbox is left out with its name: it cannot be a link then.
 _MOUNTED = ("proc", "sys", "dev", "run", "tmp")
@@ -45,60 +40,10 @@ _UNREAD = (
 )
 _MODULES = ("lib/modules", "usr/lib/modules")
 
-#: Bytes that the drive has at most, and that are needed for a start: it and the tree hold the files both for a while.
-_DRIVE = 16 * GIB
-_ROOM = 2 * GIB
-
 #: ELF's e_machine, two bytes at this place (elf(5)).
 _MACHINE = slice(18, 20)
 
 _INSTEAD = "leave out --chroot host: it is then rebuilt in the appliance, or appended to"
-
-
-class Scratch:
-    """A folder of this host for a guest's files, and a drive's file on which the appliance hands them over."""
-
-    def __init__(self) -> None:
-        self._held = ExitStack()
-
-    def __enter__(self) -> Scratch:
-        parent = Path(os.environ.get("TMPDIR", _LARGE))
-        with ExitStack() as held, host_errors("the sandbox", parent):
-            # QEMU halts an appliance whose drive finds no space; a drive that ends before gives it an error.
-            room = free_bytes(parent) - sandbox.SPACE_LEFT
-            if room < _ROOM:
-                raise no_space("a copy of the guest's files", parent, needed=_ROOM + sandbox.SPACE_LEFT)
-            folder = tempfile.TemporaryDirectory(
-                prefix="imgfix-chroot-", dir=parent, ignore_cleanup_errors=True
-            )
-            self._path = Path(held.enter_context(folder))
-            held.callback(_make_removable, self._path)
-            self.tree.mkdir(mode=0o700)
-            sandbox.own(self._path)
-            sandbox.own(self.tree)
-            with self.drive.open("wb") as stream:
-                stream.truncate(min(room, _DRIVE) // MIB * MIB)
-            self._held = held.pop_all()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._held.close()
-
-    @property
-    def tree(self) -> Path:
-        """The folder that becomes the guest's root."""
-        return self._path / "tree"
-
-    @property
-    def drive(self) -> Path:
-        """The drive's file; sparse."""
-        return self._path / "drive"
-
-    def empty_drive(self) -> None:
-        """Give the space of the drive back; the appliance may keep it open."""
-        os.truncate(self.drive, 0)
 
 
 class HostChroot:
@@ -109,6 +54,7 @@ class HostChroot:
         guest: Guest,
         scratch: Scratch,
         releases: Sequence[str],
+        storage: Storage,
         interrupts: Interrupts,
         ran: Callable[[tuple[str, ...], float, int], None],
     ) -> None:
@@ -118,6 +64,8 @@ class HostChroot:
         self._releases = releases
         self._interrupts = interrupts
         self._ran = ran
+        self._storage = storage
+        self._devices: tuple[str, ...] = ()
         self._copied = False
         self._foreign: dict[str, str] = {}
 
@@ -132,7 +80,7 @@ class HostChroot:
     def _generate(self, rebuild: Rebuild, tree: Path, image: BinaryIO, log: BinaryIO) -> None:
         script = " && ".join(shlex.join(argv) for argv in rebuild.commands)
         whole = f"{{ {script}; }} >&2 && exec cat {shlex.quote(rebuild.target)}"
-        argv = (*sandbox.guest(tree), "/bin/sh", "-c", whole)
+        argv = (*sandbox.guest(tree, *self._devices), "/bin/sh", "-c", whole)
         environment = dict(word.split("=", 1) for word in ENVIRONMENT)
         start = time.monotonic()
         ended = self._run(argv, environment, stdout=image, stderr=log)
@@ -193,12 +141,15 @@ class HostChroot:
     def _tree(self) -> Path:
         if not self._copied:
             _require_same_machine(self._guest)
+            _require_plain(self._storage)
             start = time.monotonic()
             self._guest.pack([f"./{path}" for path in self._excluded()])
             self._ran(("(packing the guest's files)",), time.monotonic() - start, 0)
             start = time.monotonic()
             self._extract(self._scratch.tree)
             self._scratch.empty_drive()
+            folder = self._scratch.tree.with_name("devices")
+            self._devices = sandbox_devices.lay(folder, self._storage.filesystems, self._guest.head)
             self._ran(("(unpacking the guest's files)",), time.monotonic() - start, 0)
             self._copied = True
         return self._scratch.tree
@@ -255,10 +206,12 @@ def _require_same_machine(guest: Guest) -> None:
         )
 
 
-def _make_removable(folder: Path) -> None:
-    """Open folders that the guest has closed (0555, 0000): they keep their owner from removing what is in them."""
-    for path, names, _ in os.walk(folder):
-        for name in names:
-            inner = Path(path, name)
-            if not inner.is_symlink():
-                inner.chmod(0o700)
+def _require_plain(storage: Storage) -> None:
+    """Raise HostError where the generator must see how the root is put together: else the image does not boot."""
+    if storage.encrypted or storage.arrays:
+        what = "encrypted" if storage.encrypted else "on RAID"
+        raise HostError(
+            f"the guest's disk is {what}, and its generator must see the devices to pack what opens them; they are in "
+            "the appliance only",
+            hint=_INSTEAD,
+        )

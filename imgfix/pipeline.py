@@ -26,7 +26,7 @@ from imgfix.disk.workcopy import WorkCopy
 from imgfix.errors import ApplyError, CommandError, HostError, ImgfixError, UsageError
 from imgfix.facts.distro import read_distro
 from imgfix.facts.model import Facts
-from imgfix.host_chroot import HostChroot, Scratch
+from imgfix.host_chroot import HostChroot
 from imgfix.interrupt import Interrupts
 from imgfix.keys import Key
 from imgfix.package_folder import PackageFolder
@@ -36,6 +36,7 @@ from imgfix.progress import Progress
 from imgfix.rehearsal import outcome
 from imgfix.rehearsal.gate import rehearse_work_copy, require_passed
 from imgfix.rehearsal.rehearse import Result
+from imgfix.scratch import Scratch
 from imgfix.session import Session, opened
 from imgfix.steps import STEPS
 from imgfix.steps.packages import Packages
@@ -334,7 +335,14 @@ class _Job:
         host = None
         if self._scratch is not None:
             kernels = [rebuild.kernel for rebuild in plan.rebuilds if rebuild.on_host]
-            host = HostChroot(session.guest, self._scratch, kernels, self._interrupts, self._progress.ran)
+            host = HostChroot(
+                session.guest,
+                self._scratch,
+                kernels,
+                session.storage,
+                self._interrupts,
+                self._progress.ran,
+            )
         apply(plan, session.guest, self._progress.say, host)
 
     def _refuse_offline(self, plan: Plan) -> None:

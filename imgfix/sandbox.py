@@ -119,9 +119,10 @@ def tools(*binds: str) -> tuple[str, ...]:
     return (_bwrap(), *_ALONE, *_no_more_users(), *found, *binds)
 
 
-def guest(tree: Path) -> tuple[str, ...]:
+def guest(tree: Path, *options: str) -> tuple[str, ...]:
     """Return the beginning of a command that runs the programs of the guest in `tree`, and sees nothing else."""
-    return (_bwrap(), *_ALONE, *_no_more_users(), "--bind", str(tree), "/", *_KERNEL, "--chdir", "/")
+    root = ("--bind", str(tree), "/", *_KERNEL)
+    return (_bwrap(), *_ALONE, *_no_more_users(), *root, *options, "--chdir", "/")
 
 
 def _bwrap() -> str:
@@ -132,6 +133,11 @@ def _no_more_users() -> tuple[str, ...]:
     """Since 0.8 (https://github.com/containers/bubblewrap/releases/tag/v0.8.0)."""
     told = subprocess.run((_bwrap(), "--help"), capture_output=True, text=True, check=False)
     return ("--disable-userns",) if "--disable-userns" in told.stdout + told.stderr else ()
+
+
+def owner() -> int:
+    """Return the user id to whom the sandbox belongs."""
+    return _NOBODY if os.geteuid() == 0 else os.geteuid()
 
 
 def _user() -> int | None:
@@ -156,21 +162,22 @@ class Program:
         self._process = process
         self._scratch = scratch
         self._stopped = ""
+        self._killed: set[tuple[int, int]] = set()
         self._deadline = time.monotonic() + TIME_MAX
         self._watcher = threading.Thread(target=self._watch, daemon=True)
         self._watcher.start()
 
     def kill(self) -> None:
         """End it: the first process of its PID namespace takes the others along (--die-with-parent)."""
+        self._killed |= {(process.pid, process.began) for process in _below(self._process.pid)}
         self._process.kill()
 
     def end(self) -> None:
         """Kill it if it still runs, and wait until nothing of it is left that could write into its folder."""
-        below = {(process.pid, process.began) for process in _below(self._process.pid)}
         self.kill()
         self.wait()
         last = time.monotonic() + _LAST
-        while below & {(p.pid, p.began) for p in _processes()} and time.monotonic() < last:
+        while self._killed & {(p.pid, p.began) for p in _processes()} and time.monotonic() < last:
             time.sleep(0.02)
 
     def wait(self) -> Ended:
@@ -185,7 +192,7 @@ class Program:
             if self._stopped:
                 self.kill()
                 return
-            time.sleep(0.2)
+            time.sleep(0.5)
 
     def _excess(self) -> str:
         if time.monotonic() > self._deadline:

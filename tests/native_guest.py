@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from imgfix.facts.model import Filesystem, Storage
 from tests.fake_tree import FakeEntry, folder, link
 
 IMAGE, KERNEL = "/boot/initrd.img-6.1.0-9-amd64", "6.1.0-9-amd64"
@@ -26,6 +27,16 @@ PROGRAMS = (
     "rm",
 )
 
+UUID = "5e83b1f7-46a2-4c0d-9f35-e2a7d8016cb4"
+STORAGE = Storage(
+    scheme="gpt",
+    filesystems=(
+        Filesystem("/dev/sda1", "ext4", UUID, size=96 << 20, mountpoint="/"),
+        Filesystem("/dev/sda2", "swap", UUID.replace("5", "6"), size=1 << 20),
+        Filesystem("/dev/../etc/x", "ext4", "a", mountpoint="/x"),
+    ),
+)
+
 #: What it packs is what it was told of its surroundings, and the module of its kernel.
 GENERATOR = """#!/bin/sh
 set -e
@@ -39,6 +50,9 @@ ls /sys /home /root >empty
 mkdir etc
 cat /etc/setting >etc/setting
 ls /usr/lib/modules >modules
+cat /proc/swaps /proc/partitions /proc/cmdline >devices
+ls -l /dev/sda1 /dev/disk/by-uuid >>devices
+cat /run/blkid/blkid.tab >>devices
 touch /sys/x 2>/dev/null || :
 ls | cpio --quiet -o -H newc | gzip >"$1"
 """
@@ -50,11 +64,18 @@ def programs() -> dict[str, bytes | str | FakeEntry]:
         name: link(f"usr{name}") for name in ("/bin", "/sbin", "/lib", "/lib64") if Path(name).is_symlink()
     }
     for name in PROGRAMS:
-        program = Path(shutil.which(name) or "").resolve()
-        told = subprocess.run(("ldd", program), capture_output=True, text=True, check=True).stdout
-        for library in re.findall(r"(/\S+) \(", told):
-            found[str(_placed(Path(library)))] = FakeEntry(Path(library).read_bytes(), mode=0o755)
-        found[f"/usr/bin/{name}"] = FakeEntry(program.read_bytes(), mode=0o755)
+        found |= program(name)
+    return found
+
+
+def program(name: str) -> dict[str, bytes | str | FakeEntry]:
+    """A program of this host with its libraries."""
+    found: dict[str, bytes | str | FakeEntry] = {}
+    path = Path(shutil.which(name, path="/usr/bin:/bin:/usr/sbin:/sbin") or "").resolve()
+    told = subprocess.run(("ldd", path), capture_output=True, text=True, check=True).stdout
+    for library in re.findall(r"(/\S+) \(", told):
+        found[str(_placed(Path(library)))] = FakeEntry(Path(library).read_bytes(), mode=0o755)
+    found[f"/usr/bin/{name}"] = FakeEntry(path.read_bytes(), mode=0o755)
     return found
 
 

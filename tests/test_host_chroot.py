@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import os
 import re
+import subprocess
 import tarfile
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,14 +18,16 @@ from imgfix import tree as files
 from imgfix.change import Rebuild, RebuildKind
 from imgfix.errors import ApplyError, CommandError, HostError, ProfileError
 from imgfix.facts.initramfs import list_initramfs
-from imgfix.host_chroot import HostChroot, Scratch
+from imgfix.facts.model import Array, Encrypted, Storage
+from imgfix.host_chroot import HostChroot
 from imgfix.interrupt import Interrupts
 from imgfix.plan import Item, Plan, on_host
 from imgfix.profile import Profile
+from imgfix.scratch import Scratch
 from imgfix.tree import Entry
 from tests.facts import cpio_reader
 from tests.fake_tree import FakeEntry, FakeTree, folder, link
-from tests.native_guest import IMAGE, KERNEL, contents
+from tests.native_guest import IMAGE, KERNEL, STORAGE, UUID, contents, program
 
 
 class Machine:
@@ -33,6 +37,7 @@ class Machine:
         self._tree = FakeTree(contents)
         self._contents = contents
         self.drive = Path()
+        self.superblock = b"no file system"
         self.replaced: dict[str, bytes] = {}
 
     def lstat(self, path: str) -> Entry | None:
@@ -67,6 +72,10 @@ class Machine:
         info.linkname, info.size = entry.target, len(entry.data())
         tar.addfile(info, io.BytesIO(entry.data()))
 
+    def head(self, device: str) -> bytes:
+        assert device == "/dev/sda1", "the mounted one with a plain name"
+        return self.superblock
+
     def replace(self, path: str, content: Path) -> None:
         self.replaced[path] = content.read_bytes()
 
@@ -77,14 +86,15 @@ def base() -> dict[str, bytes | str | FakeEntry]:
     return contents()
 
 
-def rebuild(machine: Machine, *argv: str) -> Rebuild:
+def rebuild(machine: Machine, *argv: str, storage: Storage = STORAGE) -> Rebuild:
     """Rebuild the image by `argv`, the generator where nothing else is named."""
     wanted = Rebuild(
         RebuildKind.INITRAMFS, IMAGE, (argv or ("generator", IMAGE),), "it lacks drivers", kernel=KERNEL
     )
     with Scratch() as scratch:
         machine.drive = scratch.drive
-        HostChroot(machine, scratch, (KERNEL,), Interrupts(), lambda *_: None).rebuild(wanted)  # type: ignore[arg-type]
+        host = HostChroot(machine, scratch, (KERNEL,), storage, Interrupts(), lambda *_: None)  # type: ignore[arg-type]
+        host.rebuild(wanted)
     return wanted
 
 
@@ -112,6 +122,11 @@ def test_the_generator_sees_its_guest_and_nothing_else(
     assert told["cards"] == "1\n", "lo"
     assert len(told["processes"].split()) < 10, "its own"
     assert told["empty"] == "/home:\n\n/root:\n\n/sys:\n"
+    assert re.search(rf" {96 << 20} .* /dev/sda1\n", told["devices"])
+    assert f"{UUID} -> /dev/sda1" in told["devices"]
+    assert re.fullmatch(
+        rf'<device .* UUID="{UUID}" TYPE="ext4">/dev/sda1</device>', told["devices"].splitlines()[-1]
+    )
     assert told["modules"] == f"{KERNEL}\n"
     tops = {path.split("/")[1] for path in base} | {"proc", "sys", "dev", "run", "tmp"}
     assert set(told["top"].split()) <= tops
@@ -179,6 +194,39 @@ def test_what_takes_too_much_is_ended(
     assert (machine.replaced, scratch.exists()) == ({}, True)
 
 
+def test_blkid_of_the_sandbox_knows_the_guests_root(
+    base: dict[str, bytes | str | FakeEntry], scratch: Path, tmp_path: Path
+) -> None:
+    """Where this host has util-linux' blkid in its own place; it is what initramfs-tools asks."""
+    disk = tmp_path / "fs"
+    with disk.open("wb") as stream:
+        stream.truncate(96 << 20)
+    subprocess.run(("mkfs.ext4", "-q", "-U", UUID, disk), check=True)
+    machine = Machine({**base, **program("blkid")})
+    machine.superblock = disk.read_bytes()[: 256 << 10]
+    asked = f"d=$(blkid -l -t UUID={UUID} -o device) && t=$(blkid -o value -s TYPE $d) && mkdir /tmp/a && cd /tmp/a"
+    rebuild(machine, "sh", "-c", f"{asked} && touch .$t && ls -A | cpio -o -H newc >{IMAGE}")
+    assert [item.path for item in cpio_reader.read(machine.replaced[IMAGE])] == [".ext4"]
+    assert scratch.exists()
+
+
+@pytest.mark.parametrize(
+    "storage",
+    [
+        replace(STORAGE, encrypted=(Encrypted("/dev/sda1", UUID, ""),)),
+        replace(STORAGE, arrays=(Array("/dev/md0", "raid1", 1, 2),)),
+    ],
+    ids=["encrypted", "raid"],
+)
+def test_a_root_that_must_be_opened_is_refused(
+    base: dict[str, bytes | str | FakeEntry], scratch: Path, storage: Storage
+) -> None:
+    machine = Machine(base)
+    with pytest.raises(HostError, match="its generator must see the devices"):
+        rebuild(machine, storage=storage)
+    assert (machine.replaced, scratch.exists()) == ({}, True)
+
+
 def test_a_guest_of_another_machine_is_refused(
     base: dict[str, bytes | str | FakeEntry], scratch: Path
 ) -> None:
@@ -188,6 +236,18 @@ def test_a_guest_of_another_machine_is_refused(
     with pytest.raises(HostError, match="ELF machine 243"):
         rebuild(machine)
     assert scratch.exists()
+
+
+def test_the_scratch_of_a_killed_run_goes_and_that_of_a_running_one_stays(scratch: Path) -> None:
+    left = scratch / "imgfix-chroot-killed"
+    (left / "tree/closed").mkdir(parents=True)
+    (left / "tree/closed/file").touch()
+    (left / "tree/closed").chmod(0o555)
+    with Scratch() as one:
+        assert not left.exists()
+        with Scratch() as other:
+            assert one.tree.exists()
+            assert other.tree.exists()
 
 
 def test_a_host_without_bubblewrap_or_namespaces_is_told_what_to_do(

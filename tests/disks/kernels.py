@@ -5,6 +5,8 @@ The initramfs images are without Hyper-V's drivers; MODULES=dep is left behind, 
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from . import image, loader
 from .debian import GPT13, Release, prepare
 from .host import run, say
@@ -41,20 +43,25 @@ def build_many(shop: Workshop, count: int) -> None:
     )
 
 
-def _multiply(root: Root, count: int) -> None:
-    """Give the root more kernels, each with an image of its own; the modules are the same files."""
+def _multiply(root: Root, work: Path, count: int) -> None:
+    """Give the root more kernels, each with an image of its own; the modules are the same files.
+
+    The images are the first one with the modules under another release, as its generator would make them, in a second.
+    """
     (release,) = root.kernels()
-    conf = "/etc/initramfs-tools/initramfs.conf"
-    text = root.at(conf).read_text()
-    root.write(conf, text.replace("\nMODULES=dep\n", "\nMODULES=list\n"))
     version, _, rest = release.partition("-")
+    work.mkdir()
+    first = root.at(f"/boot/initrd.img-{release}")
+    run(("sh", "-ec", 'cd "$1"; zstd -dc "$2" | cpio -id --quiet', "sh", work, first))
+    old = work / "usr/lib/modules" / release
     for number in range(1, count):
         new = f"{version}-{100 + number}-{rest.partition('-')[2]}"
         run(("cp", "-al", root.at(f"/usr/lib/modules/{release}"), root.at(f"/usr/lib/modules/{new}")))
         for name in ("vmlinuz", "config", "System.map"):
             run(("cp", "-l", root.at(f"/boot/{name}-{release}"), root.at(f"/boot/{name}-{new}")))
-        root.chroot("update-initramfs", "-c", "-k", new)
-    root.write(conf, text)
+        old = old.rename(old.with_name(new))
+        pack = 'cd "$1"; find . | cpio -o -H newc -R 0:0 --quiet | zstd -q -1 >"$2"'
+        run(("sh", "-ec", pack, "sh", work, root.at(f"/boot/initrd.img-{new}")))
 
 
 def _build(shop: Workshop, kernel: str, uuid: str, size: int, count: int = 1) -> None:
@@ -67,7 +74,7 @@ def _build(shop: Workshop, kernel: str, uuid: str, size: int, count: int = 1) ->
     )
     root = prepare(shop, release)
     if count > 1:
-        _multiply(root, count)
+        _multiply(root, shop.folder / "image", count)
         loader.write_config(root, release.device)
     say("writing the disk")
     image.create(shop.disk, size)

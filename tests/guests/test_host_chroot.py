@@ -8,9 +8,11 @@ import pytest
 
 from imgfix import appliance, sandbox
 from imgfix.change import Rebuild, RebuildKind
+from imgfix.facts.model import Filesystem, Storage
 from imgfix.guest import Guest
-from imgfix.host_chroot import HostChroot, Scratch
+from imgfix.host_chroot import HostChroot
 from imgfix.interrupt import Interrupts
+from imgfix.scratch import Scratch
 from imgfix.tree import Kind
 from tests.disks import phony
 from tests.facts import cpio_reader
@@ -56,7 +58,11 @@ def test_a_real_guest_gets_the_image_that_its_generator_made_here(tmp_path: Path
         running.call("mount", "/dev/sda", "/")
         running.call("tar_in", tar, "/")
         guest = Guest(running)
-        host = HostChroot(guest, scratch, (KERNEL,), Interrupts(), lambda argv, *_: told.append(argv))
+        uuid = str(running.call("vfs_uuid", "/dev/sda"))
+        storage = Storage(None, (Filesystem("/dev/sda", "ext4", uuid, size=96 << 20, mountpoint="/"),))
+        host = HostChroot(
+            guest, scratch, (KERNEL,), storage, Interrupts(), lambda argv, *_: told.append(argv)
+        )
         wanted = Rebuild(RebuildKind.INITRAMFS, IMAGE, (("generator", IMAGE),), "why", kernel=KERNEL)
         host.rebuild(wanted)
         host.rebuild(wanted)
