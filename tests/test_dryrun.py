@@ -120,7 +120,7 @@ def test_what_packages_bring_is_said_to_be_unknown(
     dryrun.show(Console(file=stream, width=400), waits)
     (note,) = (line for line in stream.getvalue().splitlines() if told in line)
     assert note.lstrip().startswith("note")
-    assert note.endswith(": agent, cloud_init, services, ssh, waagent")
+    assert note.endswith(": agent, cloud_init, generalize, network, selinux, services, ssh, waagent")
     (row,) = (r for r in judge(waits).requirements if r.id == "R17")
     assert told in "".join(finding.text for finding in row.findings)
 

@@ -42,7 +42,14 @@ from imgfix.readiness.model import (
     Requirement,
     Status,
 )
-from imgfix.readiness.requirements import AFTER_PACKAGES, SILENT, TITLES, covered_by, requirements_of
+from imgfix.readiness.requirements import (
+    AFTER_PACKAGES,
+    SILENT,
+    TITLES,
+    UNFORESEEN,
+    covered_by,
+    requirements_of,
+)
 from imgfix.steps.packages import Packages
 from imgfix.wording import without_place
 
@@ -178,14 +185,14 @@ def _of_plan(preview: Preview) -> Iterator[Placed]:
 
 def unforeseen(plan: Plan) -> Iterator[str]:
     """Say what a plan cannot tell before its packages are installed; nothing where it installs none."""
-    steps = ", ".join(sorted(AFTER_PACKAGES))
+    steps = ", ".join(sorted(UNFORESEEN))
     if any(not (install.files or install.parallel) for install in plan.installs):
         yield (
             "the packages come from the guest's own repositories: what comes along with them is known when they are "
-            f"installed, and so is all that these steps change: {steps}"
+            f"installed, and so is what these steps change besides: {steps}"
         )
     elif plan.installs:
-        yield f"what these steps change is known when the packages are installed: {steps}"
+        yield f"what these steps change besides is known when the packages are installed: {steps}"
 
 
 def _is_early(preview: Preview, step: str) -> bool:

@@ -148,6 +148,10 @@ AFTER_PACKAGES = frozenset({"agent", "cloud_init", "services", "ssh", "waagent"}
 
 _NOTHING = "the profile asks for nothing here"
 
+#: Steps that may change more when packages come along: those, and who clears away what the installation leaves, has
+#: cloud-init keep off the network, and labels what is new.
+UNFORESEEN = AFTER_PACKAGES | {"generalize", "network", "selinux"}
+
 #: What it means that no decision is about a requirement.
 SILENT: dict[str, str] = dict.fromkeys(TITLES, _NOTHING) | {
     "R3": "every kernel has them, and nothing disables them",

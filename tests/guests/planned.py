@@ -12,10 +12,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from imgfix.readiness.requirements import AFTER_PACKAGES
+from imgfix.readiness.requirements import UNFORESEEN
 from tests.guests import result
 from tests.guests.listing import compare, listing, planned
-from tests.guests.workshop import ROOT, imgfix, sha256
+from tests.guests.workshop import ROOT, Run, imgfix, sha256
 
 DISKS = ("debian11", "debian13", "ubuntu", "el8", "el9", "suse", "debian12")
 #: Debian's disk comes without agents, and nothing is fetched here.
@@ -44,13 +44,28 @@ def prove(disk: str, folder: Path) -> bool:
     print(
         f"{disk}: check {took:.0f} s; {len(plan.edits)} paths and {len(plan.rebuilds)} rebuilds planned; "
         f"of {len(old)} files changed unplanned: {sorted(unplanned) or 'none'}; planned and not changed: "
-        f"{sorted(unchanged) or 'none'}; afterwards {'ready' if after.status == 0 else 'NOT READY'}; "
+        f"{sorted(unchanged) or 'none'}; afterwards {_verdict(after)}; "
         f"source {'untouched' if untouched else 'CHANGED'}",
         flush=True,
     )
     for path in (source, vhd):
         path.unlink()
     return not unplanned and not unchanged and after.status == 0 and untouched
+
+
+def _verdict(after: Run) -> str:
+    """Say how the result stands, and what is not ready of it."""
+    if after.status == 0:
+        return "ready"
+    if after.status != 6:
+        return f"NOT READY: exit {after.status}: {after.stderr}"
+    left = [
+        f"{requirement['id']}: {finding['action'] or ''} {finding['target']} {finding['text']}"
+        for requirement in json.loads(after.stdout)["requirements"]
+        for finding in requirement["findings"]
+        if finding["status"] in ("fixed by apply", "blocker")
+    ]
+    return f"NOT READY: {left}"
 
 
 def prove_fetched(folder: Path) -> bool:
@@ -69,17 +84,17 @@ def prove_fetched(folder: Path) -> bool:
     assert done.status == 0, done.stderr
     report = json.loads(written.read_text())
     did = {(step["name"], change["what"]) for step in report["steps"] for change in step["changes"]}
-    after = imgfix("check", vhd, folder=folder)
+    after = imgfix("check", vhd, "--json", folder=folder)
     late = {step for step, _ in did - said}
     print(
         f"fetched: {len(said)} changes told; {len(report['package_changes'])} packages came; told and not done: "
         f"{sorted(said - did) or 'none'}; done and not told: {sorted(did - said) or 'none'}; "
-        f"afterwards {'ready' if after.status == 0 else 'NOT READY'}",
+        f"afterwards {_verdict(after)}",
         flush=True,
     )
     source.unlink()
     vhd.unlink()
-    return said <= did and late <= AFTER_PACKAGES and after.status == 0
+    return said <= did and late <= UNFORESEEN and after.status == 0
 
 
 def main() -> int:
