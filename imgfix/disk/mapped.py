@@ -15,10 +15,12 @@ from imgfix.disk.formats import Format
 from imgfix.disk.images import Image, Node, open_image
 from imgfix.disk.layout import File, Run
 from imgfix.disk.source import Source, reader
-from imgfix.disk.sparse import Extent, OpenFile, Progress, data_extents
+from imgfix.disk.sparse import Extent, OpenFile, Progress, data_extents, read_ahead
 from imgfix.errors import HostError, ImageError
 
 _CHUNK = 1 << 20
+#: Bytes between what is copied and what the kernel is to read meanwhile.
+_AHEAD = 8 * _CHUNK
 #: Zeros of this length and alignment become a hole, as with qemu-img (-S 4k).
 _HOLE = 4096
 _ZEROS = bytes(_HOLE)
@@ -70,6 +72,7 @@ def copy_runs(
     for run, extent in _data(runs, origin):
         for at in range(extent.start, extent.end, _CHUNK):
             length = min(_CHUNK, extent.end - at)
+            read_ahead(origin, at + _AHEAD, min(at + _AHEAD + _CHUNK, extent.end))
             _read(origin, at, length, buffer)
             to = run.start + at - run.offset
             _write(target, to, buffer, length, needed=max(headroom, needed - done))
