@@ -17,4 +17,6 @@ def trim(appliance: Appliance, mounts: Iterable[Mount], say: Callable[[str], Non
         try:
             appliance.call("fstrim", mount.mountpoint)
         except GuestfsError as error:
-            say(f"{mount.mountpoint}: free blocks stay in the image: {error}")
+            # "fstrim: fstrim: /sysroot/: ..." names the appliance's path
+            reason = str(error).rpartition(": ")[2]
+            say(f"{mount.mountpoint}: free blocks stay in the image: {reason}")
