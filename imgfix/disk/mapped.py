@@ -19,6 +19,8 @@ from imgfix.disk.sparse import Extent, OpenFile, Progress, data_extents, read_ah
 from imgfix.errors import HostError, ImageError
 
 _CHUNK = 1 << 20
+#: Bytes after which writing back is started anew: each time may have to wait for the file system's journal.
+_PIECE = 32 * _CHUNK
 #: Bytes between what is copied and what the kernel is to read meanwhile.
 _AHEAD = 8 * _CHUNK
 #: Zeros of this length and alignment become a hole, as with qemu-img (-S 4k).
@@ -76,8 +78,9 @@ def copy_runs(
             _read(origin, at, length, buffer)
             to = run.start + at - run.offset
             _write(target, to, buffer, length, needed=max(headroom, needed - done))
-            writeback.start(target.fd, to, length)
             done += length
+            if done // _PIECE > (done - length) // _PIECE:
+                writeback.start(target.fd)
             progress(min(done, image.allocated), image.allocated)
     progress(image.allocated, image.allocated)
 
