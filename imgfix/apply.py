@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from typing import Protocol
 
@@ -109,7 +110,7 @@ def _run(command: RunCommand, guest: Guest) -> None:
     if result.status:
         raise CommandError(
             f"the profile's command {command.name!r} failed in the guest with status {result.status}: "
-            f"`{' '.join(command.argv)}`:\n{result.output.strip() or 'no output'}",
+            f"`{shlex.join(command.argv)}`:\n{result.output.strip() or 'no output'}",
             command=FailedCommand(command.argv, result.status, result.output),
             hint=hint,
         )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from imgfix.disk.mbr import EXTENDED
 from imgfix.disk.partition import Partition, PartitionTable, read_partitions
 from imgfix.disk.relocate import relocate
 from imgfix.disk.sector import ReadAt
@@ -21,6 +22,9 @@ from imgfix.errors import ImageError, VerifyError
 #: Bytes of a block of Azure's managed disks.
 #: https://learn.microsoft.com/en-us/azure/virtual-machines/linux/create-upload-generic ("4KB")
 _BLOCK = 4096
+#: Logical partitions of an MBR are counted from 5.
+_PRIMARIES = 4
+_EXTENDED = frozenset(f"{kind:#04x}" for kind in EXTENDED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +67,20 @@ def misaligned(table: PartitionTable) -> tuple[str, ...]:
 
 
 def overlapping(table: PartitionTable) -> tuple[str, ...]:
-    """Return a sentence for each pair of neighbours that share sectors."""
-    ordered = sorted(table.partitions, key=_start)
-    return tuple(
+    """Return a sentence for each pair of neighbours that share sectors.
+
+    An extended partition holds the logical ones: it may share sectors with those, and with no primary one.
+    """
+    is_mbr = table.scheme == "mbr"
+    outside = [p for p in table.partitions if not (is_mbr and p.number > _PRIMARIES)]
+    inside = [p for p in table.partitions if not (is_mbr and p.type in _EXTENDED)]
+    told = (
         f"partition {a.number} ends at byte {a.end}, and partition {b.number} begins at byte {b.start}"
-        for a, b in pairwise(ordered)
+        for partitions in (outside, inside)
+        for a, b in pairwise(sorted(partitions, key=_start))
         if a.end > b.start
     )
+    return tuple(dict.fromkeys(told))
 
 
 def require_finished_file(path: Path, size: int, footer: bytes) -> None:

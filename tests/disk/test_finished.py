@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from imgfix.disk.finished import faults, misaligned, overlapping, require_finished
-from imgfix.disk.partition import PartitionTable, read_partitions
+from imgfix.disk.partition import Partition, PartitionTable, read_partitions
 from imgfix.disk.sector import ReadAt
 from imgfix.disk.size import MIB
 from imgfix.disk.vhd import fixed_footer
@@ -96,3 +96,22 @@ def test_partitions_across_blocks_and_each_other(gpt: bytes) -> None:
     assert overlapping(wrong)[0].startswith(
         f"partition {first.number} ends at byte {first.end}, and partition 7"
     )
+
+
+def _piece(number: int, first: int, last: int, kind: str = "0x83") -> Partition:
+    """A partition from MiB `first` to MiB `last`."""
+    return Partition(number, first * MIB, (last - first) * MIB, kind, "")
+
+
+@pytest.mark.parametrize("kind", ["0x05", "0x0f", "0x85"])
+def test_logical_partitions_lie_in_the_extended_one(kind: str) -> None:
+    """As Debian's installer makes it: swap in a logical partition."""
+    pieces = (_piece(1, 1, 30), _piece(2, 31, 40, kind), _piece(5, 32, 36), _piece(6, 36, 40))
+    assert overlapping(PartitionTable("mbr", None, True, pieces)) == ()
+    into_the_next = (*pieces[:2], _piece(5, 32, 37), pieces[3])
+    assert [text.split()[1] for text in overlapping(PartitionTable("mbr", None, True, into_the_next))] == [
+        "5"
+    ]
+    primary_into_extended = (_piece(1, 1, 32), *pieces[1:3])
+    (told,) = overlapping(PartitionTable("mbr", None, True, primary_into_extended))
+    assert told == f"partition 1 ends at byte {32 * MIB}, and partition 2 begins at byte {31 * MIB}"

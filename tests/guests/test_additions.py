@@ -109,7 +109,7 @@ def _runs_again_when_an_input_changed(guest: Guest, profile: Profile) -> None:
 
 def _keeps_its_word_or_fails(guest: Guest, folder: Path) -> None:
     for run, told in {
-        "run: 'echo told; false'": "failed in the guest with status 1: `/bin/sh -e -c echo told; false`:\ntold",
+        "run: 'echo told; false'": "failed in the guest with status 1: `/bin/sh -e -c 'echo told; false'`:\ntold",
         "run: [/no/such/program]": "failed in the guest with status 127",
         "run: [/bin/true], creates: /root/nothing": "has run, and /root/nothing, which it creates, is not there",
         "run: [/bin/true], removes: /etc/fstab": "has run, and /etc/fstab, which it removes, is still there",
