@@ -260,8 +260,6 @@ class _Boot:
 
     def shut_down(self) -> bool:
         """Press the power button and wait for the end; False where the guest does not heed it."""
-        if not self.has_init:
-            return False  # nobody is there to heed it
         self.machine.power_button()
         deadline = time.monotonic() + (_OFF_LIMIT if self.follower.login else 30.0)
         while self.machine.runs and time.monotonic() < deadline:
@@ -286,13 +284,19 @@ def _boots(spec: Spec, told: _Told, wire: Wire) -> Iterator[bool]:
                     boot.ask(questions.script({"update": questions.KERNEL_UPDATE}), _UPDATE_LIMIT)
             else:
                 told.event(Kind.HOST, boot.ssh_error)
-            told.event(Kind.SHUTDOWN, "the power button is pressed")
-            clean = boot.shut_down()
-            told.event(Kind.OFF, "clean" if clean else "the guest did not shut down")
+            told.event(Kind.OFF, _off(boot, told))
             (hardware.folder / f"console-{number}.log").write_text(boot.finish(), errors="replace")
         yield arrived
         if not arrived:
             return
+
+
+def _off(boot: _Boot, told: _Told) -> str:
+    """Switch the machine off, by its power button where somebody is there to heed it; return how it went."""
+    if not boot.has_init:
+        return "switched off"
+    told.event(Kind.SHUTDOWN, "the power button is pressed")
+    return "clean" if boot.shut_down() else "the guest did not shut down"
 
 
 def _serve(spec: Spec) -> None:

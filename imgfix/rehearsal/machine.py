@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -40,6 +41,8 @@ _DISKS: dict[Controller, str] = {
     "virtio-blk": "virtio-blk-pci,drive=disk,bootindex=1",
     "nvme": "nvme,serial=rehearsal,drive=disk,bootindex=1",
 }
+#: QEMU's monitor, by a name in its folder: a socket's whole path may have 107 bytes (unix(7)), and TMPDIR may be long.
+_QMP = "qmp"
 #: VGA's text memory (https://wiki.osdev.org/Printing_To_Screen), and what of it is shown.
 _TEXT_AT, _COLUMNS, _LINES = 0xB8000, 80, 25
 _SCSI_SLOT = "0x10"
@@ -104,7 +107,7 @@ def command_line(hardware: Hardware, identity: Identity, network: Sequence[str])
     # SeaBIOS, and a debug build of OVMF, write their log to this port.
     argv += ["-chardev", f"file,id=firmware,path={hardware.firmware_log},append=on"]
     argv += ["-device", "isa-debugcon,iobase=0x402,chardev=firmware"]
-    argv += ["-qmp", f"unix:{hardware.folder / 'qmp'},server=on,wait=off"]
+    argv += ["-qmp", f"unix:{_QMP},server=on,wait=off"]
     return [*argv, *_smbios(hardware, identity), *_drives(hardware), *_firmware(hardware), *network]
 
 
@@ -159,6 +162,15 @@ def _firmware(hardware: Hardware) -> list[str]:
     ]
 
 
+@contextlib.contextmanager
+def _opened(folder: Path) -> Iterator[int]:
+    fd = os.open(folder, os.O_PATH)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
 def text_of(memory: bytes) -> str:
     """Return what VGA's text memory shows: a character and its colour in turn. Empty where it is no text."""
     characters = memory[::2]
@@ -176,7 +188,9 @@ class Machine:
         self._folder = folder
         self._log = folder / "qemu.log"
         with self._log.open("wb") as log:
-            self._process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self._process = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder
+            )
 
     def __enter__(self) -> Machine:
         return self
@@ -218,7 +232,8 @@ class Machine:
         """Send one command by QMP; a QEMU that has ended needs none."""
         with contextlib.suppress(OSError, ValueError), socket.socket(socket.AF_UNIX) as link:
             link.settimeout(60)
-            link.connect(str(self._folder / "qmp"))
+            with _opened(self._folder) as fd:
+                link.connect(f"/proc/self/fd/{fd}/{_QMP}")
             with link.makefile("rwb") as stream:
                 stream.readline()  # the greeting
                 for line in ('{"execute": "qmp_capabilities"}', command):

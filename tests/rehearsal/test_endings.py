@@ -38,7 +38,8 @@ class Bench:
     def __init__(self, folder: Path, says: str) -> None:
         folder.chmod(0o755)
         self.vhd = folder / "guest.vhd"
-        self.temporary = folder / "tmp"
+        # Deep, as a socket's path may have only 107 bytes.
+        self.temporary = folder / ("tmp-" + "x" * 90)
         self.temporary.mkdir()
         self.temporary.chmod(0o777)
         write_vhd(self.vhd, says)
