@@ -252,7 +252,7 @@ class _Boot:
             done = self.login.run(script, timeout)
             if done.returncode != 255 or done.stdout or time.monotonic() > deadline or not self.machine.runs:
                 break
-            self.told.event(Kind.HOST, f"asked in vain: {done.stderr.strip()[-200:]}")
+            self.told.event(Kind.HOST, f"the SSH server is away again: {done.stderr.strip()[-200:]}")
             time.sleep(_SSH_PAUSE)
         self.told.event(
             Kind.ANSWERS, done.stdout if done.returncode != 255 else f"{done.stdout}\n{done.stderr}"
