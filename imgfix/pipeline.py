@@ -134,7 +134,7 @@ def run(request: Request, progress: Progress, interrupts: Interrupts, diary: Dia
         profile, facts, plan = job.mutate()
         rehearsal = None
         if request.rehearse and isinstance(work, WorkCopy):
-            rehearsal = rehearse_work_copy(work.path, profile, progress, interrupts)
+            rehearsal = rehearse_work_copy(work.path, request.target, profile, progress, interrupts)
             diary.rehearsal = outcome.model(rehearsal)
             require_passed(rehearsal)
         with progress.phase("emit"):

@@ -13,8 +13,10 @@ from imgfix.rehearsal.rehearse import Request, Result, rehearse
 from imgfix.rehearsal.spec import Agent
 
 
-def rehearse_work_copy(path: Path, profile: Profile, progress: Progress, interrupts: Interrupts) -> Result:
-    """Boot the finished work copy, which is raw, as the profile means it."""
+def rehearse_work_copy(
+    path: Path, target: Path, profile: Profile, progress: Progress, interrupts: Interrupts
+) -> Result:
+    """Boot the finished work copy, which is raw, as the profile means it; `target` is what it will be."""
     agent = profile.provisioner
     request = Request(
         path,
@@ -22,6 +24,7 @@ def rehearse_work_copy(path: Path, profile: Profile, progress: Progress, interru
         provisioned=agent != "disabled",
         swap_on_resource_disk=profile.swap.resource_disk == "cloud-init",
         image_format="raw",
+        target=target,
     )
     return rehearse(request, progress, interrupts)
 
@@ -32,13 +35,13 @@ def require_passed(result: Result) -> None:
     if cause is not None:
         key = f"; profile: {cause.key}" if cause.key else ""
         raise VerifyError(
-            f"{result.request.disk}: the rehearsal failed at {cause.stage.words}: {cause.text}",
+            f"{result.request.name}: the rehearsal failed at {cause.stage.words}: {cause.text}",
             hint=f"{cause.remedy}{key}",
         )
     wrong = [answer for answer in result.attempt.answers if answer.ok is False]
     if wrong:
         raise VerifyError(
-            f"{result.request.disk}: it came to SSH in the rehearsal and is not ready: "
+            f"{result.request.name}: it came to SSH in the rehearsal and is not ready: "
             + "; ".join(f"{answer.name}: {answer.detail}" for answer in wrong),
             hint="; ".join(answer.remedy for answer in wrong if answer.remedy) or None,
         )

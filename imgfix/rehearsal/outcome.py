@@ -11,7 +11,7 @@ def model(result: Result) -> RehearsalReport:
     """Return the report of a rehearsal."""
     return RehearsalReport(
         version=VERSION,
-        disk=str(result.request.disk),
+        disk=str(result.request.name),
         generation=result.generation,
         accelerator=result.verdict.accelerator.value,
         passed=result.passed,

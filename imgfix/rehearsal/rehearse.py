@@ -51,7 +51,8 @@ class Request:
     """One call of `imgfix rehearse`. `agent` None: whichever reports first; `timeout` in seconds, from power-on to SSH;
     `quiet` in seconds without a sign of progress behind a login prompt.
 
-    `provisioned` False: a specialized image, which `user` may log in to with the private `key`.
+    `target` is what the disk will be called, if it is not yet. `provisioned` False: a specialized image, which `user`
+    may log in to with the private `key`.
     """
 
     disk: Path
@@ -67,6 +68,12 @@ class Request:
     key: Path | None = None
     swap_on_resource_disk: bool | None = None
     image_format: str | None = None
+    target: Path | None = None
+
+    @property
+    def name(self) -> Path:
+        """What people know the disk by."""
+        return self.target or self.disk
 
 
 @dataclass(frozen=True, slots=True)

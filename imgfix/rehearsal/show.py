@@ -29,7 +29,7 @@ def summary(result: Result) -> RenderableType:
     tried = ", ".join(a.controller for a in result.attempts)
     accelerator = "KVM" if result.verdict.accelerator.value == "kvm" else "emulated, no KVM"
     where = f"Generation {result.generation}, {tried}, {accelerator}"
-    name = safe(str(result.request.disk))
+    name = safe(str(result.request.name))
     if attempt.cause is not None:
         parts += _failure(attempt)
         parts.append(Text.from_markup(f"[bold red]failed at {attempt.cause.stage.words}:[/] {name}, {where}"))

@@ -24,6 +24,7 @@ _PHASES: Mapping[str, str] = {
     "plan": "plan",
     "apply": "change the guest",
     "verify": "verify",
+    "rehearse": "rehearse the first boot",
     "emit": "write the VHD",
     "digest": "digests",
 }
