@@ -48,6 +48,7 @@ class Kind(str, Enum):
     STARTED = "started"
     CONSOLE = "console"
     LOGIN = "login"
+    SCREEN = "screen"
     DHCP = "dhcp"
     IMDS = "imds"
     WIRESERVER = "wireserver"

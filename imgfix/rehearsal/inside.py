@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from imgfix.accel import Accelerator
 from imgfix.errors import HostError
 from imgfix.rehearsal import namespace, questions
-from imgfix.rehearsal.console import Follower
+from imgfix.rehearsal.console import LOGIN, Follower
 from imgfix.rehearsal.diagnosis import dead_end
 from imgfix.rehearsal.events import STAGE_OF, Event, Kind, Stage
 from imgfix.rehearsal.identity import IMDS, WIRESERVER
@@ -195,6 +195,9 @@ class _Boot:
         if shown != self._shown:
             self._shown = shown
             return ""  # it still changes
+        if LOGIN.search(shown) and not self._login_told:
+            self._login_told = True
+            self.told.event(Kind.SCREEN, "a login prompt on the screen, and nothing on the serial port")
         return f"\n{shown}\n" if _IS_LOADERS.search(shown) else ""
 
     # SSH
