@@ -51,7 +51,7 @@ mkdir etc
 cat /etc/setting >etc/setting
 ls /usr/lib/modules >modules
 cat /proc/swaps /proc/partitions /proc/cmdline >devices
-ls -l /dev/sda1 /dev/disk/by-uuid >>devices
+ls -l /dev/sda* /dev/disk/by-uuid >>devices
 cat /run/blkid/blkid.tab >>devices
 touch /sys/x 2>/dev/null || :
 ls | cpio --quiet -o -H newc | gzip >"$1"

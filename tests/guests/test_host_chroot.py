@@ -72,6 +72,7 @@ def test_a_real_guest_gets_the_image_that_its_generator_made_here(tmp_path: Path
         running.finish()
         left = scratch.drive.parent
     packed = {item.path: item.content.decode() for item in cpio_reader.read(image)}
+    assert f'UUID="{uuid}" TYPE="ext4">/dev/sda</device>' in packed["devices"]
     assert (packed["uid"], packed["modules"]) == ("0\n", f"{KERNEL}\n")
     assert [argv[0] for argv in told].count("generator") == 2
     assert len(told) == 4, "it is copied once"
