@@ -13,7 +13,7 @@ BOOT_MIB, SWAP_MIB = 8, 8
 BOOT_START = MIB
 ROOT_START = BOOT_START + BOOT_MIB * MIB
 #: A byte of the disk that no file of the guest uses.
-FREE = ROOT_START + 24 * MIB
+FREE = ROOT_START + 28 * MIB
 #: Bytes at which there is something to read: MBR, GPT, the file system's superblock, its group descriptors, data.
 SECTORS = (0, 512, ROOT_START + 1024, ROOT_START + 4096, ROOT_START + 70 * 4096)
 BOOT_UUID = "c4a81d60-3b5e-4f92-9d07-6e2f1a8b4c35"

@@ -21,12 +21,16 @@ _SAID = r"cannot be written \(1000000 bytes\): .*No space left on device; ([^\n]
 
 
 def fill(disk: Path, path: str, scratch: Path) -> None:
-    """Leave LEFT bytes in the file system of `disk` that holds `path`."""
+    """Leave LEFT bytes in the file system of `disk` that holds `path`, and the 2 % that ext4 gives to nobody.
+
+    https://github.com/torvalds/linux/blob/master/fs/ext4/super.c, ext4_calculate_resv_clusters
+    """
     place = f"{disk}?offset={PLACES[path]}"
     told = subprocess.run(("dumpe2fs", "-h", place), capture_output=True, text=True, check=True).stdout
-    blocks, size = (int(told.partition(f"{name}:")[2].split()[0]) for name in ("Free blocks", "Block size"))
+    names = ("Block count", "Free blocks", "Block size")
+    count, free, size = (int(told.partition(f"{name}:")[2].split()[0]) for name in names)
     filler = scratch / "filler"
-    filler.write_bytes(b"filler! " * ((blocks * size - LEFT) // 8))
+    filler.write_bytes(b"filler! " * (((free - count // 50) * size - LEFT) // 8))
     argv = ("debugfs", "-w", "-R", f"write {filler} filler", place)
     subprocess.run(argv, capture_output=True, check=True)
     filler.unlink()
