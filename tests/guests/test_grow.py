@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.appliance, pytest.mark.xdist_group("plain")]
 
 MIB = 1 << 20
 SIZE = 96 * MIB
-SECRET = b"a key that was deleted long ago" * 65536
+SECRET = b"a key that was deleted long ago" * 262144
 OPTIONS = ("--size", "96M", "--grow-root")
 
 
