@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import subprocess
 from pathlib import Path
 
+from imgfix.disk.fault import HEADROOM, no_space
 from imgfix.errors import HostError
 
 Version = tuple[int, int, int]
@@ -53,7 +56,10 @@ def refuse_known_bad(version: Version) -> None:
 
 
 def run(doing: str, path: Path, *arguments: str, program: str = "qemu-img") -> None:
-    """Run qemu-img in the folder of `path`, which messages name; raises HostError with its whole stderr."""
+    """Run qemu-img in the folder of `path`, which messages name.
+
+    Raises HostError with its whole stderr, or with both numbers where there is no space.
+    """
     refuse_known_bad(installed_version())
     try:
         done = subprocess.run(
@@ -66,4 +72,6 @@ def run(doing: str, path: Path, *arguments: str, program: str = "qemu-img") -> N
         ) from error
     if done.returncode:
         said = (done.stderr + done.stdout).decode("utf-8", "replace").strip()
+        if os.strerror(errno.ENOSPC) in said:
+            raise no_space(doing, path.parent, needed=HEADROOM)
         raise HostError(f"{path}: {doing} failed ({done.returncode}): {said or 'it said nothing'}")
