@@ -215,9 +215,10 @@ def test_a_merge_that_fails_keeps_all_that_is_needed(
 ) -> None:
     wanted = by_copy(open_source(disk), tmp_path / "copy.vhd").read_bytes()
     broken = _tool(disk, '[ "$1" = commit ] && { echo "No space left on device" >&2; exit 1; }', monkeypatch)
-    with pytest.raises(
-        HostError, match=r"complete and verified, but not all of them.*no space for merging the changes in .* free, .* needed"
-    ) as caught:
+    told = (
+        r"complete and verified, but not all of them.*no space for merging the changes in .* free, .* needed"
+    )
+    with pytest.raises(HostError, match=told) as caught:
         in_place(open_source(disk), disk.with_suffix(".vhd"))
     assert f"imgfix recover {disk}" in str(caught.value.hint)
     broken.unlink()
