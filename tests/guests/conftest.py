@@ -52,7 +52,7 @@ def el9(shared: Path) -> Applied:
     return applied(shared, "el9", "rhel.yaml", "initramfs.method=rebuild", user=USER, more=reports)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def debian12_opened(debian12: Applied, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """The Debian result in an appliance, as a guestfs handle."""
     with result.opened(debian12.vhd, tmp_path_factory.mktemp("opened")) as handle:
