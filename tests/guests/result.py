@@ -30,8 +30,8 @@ def opened(vhd: Path, folder: Path, footer: int = 512) -> Iterator[Any]:
         handle.add_drive_opts(str(overlay), format="qcow2", label=LABEL)
         handle.launch()
         roots = handle.inspect_os()
-        # On the SUSE-like disk each of snapper's snapshots looks like a root; the first is the one that boots.
-        (root,) = [r for r in roots if len(roots) == 1 or r.endswith("/.snapshots/1/snapshot")]
+        # On the SUSE-like disk a snapshot looks like a root, too; the default subvolume goes by its device's name.
+        (root,) = [r for r in roots if not r.startswith("btrfsvol:")]
         mounts = handle.inspect_get_mountpoints(root)
         for mountpoint in sorted(mounts, key=len):
             handle.mount(mounts[mountpoint], mountpoint)
