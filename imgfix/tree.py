@@ -54,10 +54,10 @@ def resolve(tree: Tree, path: str) -> str:
     Raises GuestError on a loop of links. A link never leads out of the guest: `..` stops at `/`.
     """
     done = "/"
-    todo = [part for part in path.split("/") if part not in ("", ".")]
+    ahead = [part for part in path.split("/") if part not in ("", ".")]
     links = 0
-    while todo:
-        part = todo.pop(0)
+    while ahead:
+        part = ahead.pop(0)
         if part == "..":
             done = posixpath.dirname(done)
             continue
@@ -71,7 +71,7 @@ def resolve(tree: Tree, path: str) -> str:
             raise GuestError(f"{path}: too many symbolic links in the guest")
         if entry.target.startswith("/"):
             done = "/"
-        todo = [p for p in entry.target.split("/") if p not in ("", ".")] + todo
+        ahead = [p for p in entry.target.split("/") if p not in ("", ".")] + ahead
     return done
 
 

@@ -85,15 +85,15 @@ class Ifupdown:
 def paths(tree: Tree) -> list[str]:
     """Return /etc/network/interfaces and every file that it sources, in order."""
     found: list[str] = []
-    todo = [FILE]
-    while todo and len(found) < _MAX_FILES:
-        path = todo.pop(0)
+    sourced = [FILE]
+    while sourced and len(found) < _MAX_FILES:
+        path = sourced.pop(0)
         if path in found or not files.is_file(tree, path):
             continue
         found.append(path)
         for stanza in _stanzas(tree, path):
             if stanza.kind.startswith("source"):
-                todo += [p for word in stanza.words for p in _sourced(tree, stanza.kind, path, word)]
+                sourced += [p for word in stanza.words for p in _sourced(tree, stanza.kind, path, word)]
     return found
 
 
