@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import shutil
 import stat
 import tempfile
-from contextlib import suppress
 from pathlib import Path
+
+from imgfix import runfolder
 
 _PREFIX = "imgfix-launch-"
 #: Names the folder of libguestfs' sockets, which it puts into /tmp for root whatever TMPDIR says
@@ -22,14 +22,9 @@ class LaunchDir:
     """`path` is there, empty and this process' own, until `remove`. Raises OSError where none can be made."""
 
     def __init__(self) -> None:
-        _remove_stale()
-        while True:
-            self.path = Path(tempfile.mkdtemp(prefix=_PREFIX))
-            self._fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            fcntl.flock(self._fd, fcntl.LOCK_EX)
-            if self.path.is_dir():  # else another launch took it for a stale one before it was locked
-                return
-            os.close(self._fd)
+        parent = Path(tempfile.gettempdir())
+        runfolder.remove_stale(_PREFIX, parent, (os.geteuid(),), _remove)
+        self.path, self._fd = runfolder.make(_PREFIX, parent)
 
     def note_sockets(self, command_line: bytes) -> None:
         """Write down where libguestfs keeps the sockets of the QEMU with this command line."""
@@ -44,18 +39,9 @@ class LaunchDir:
             self._fd = -1
 
 
-def _remove_stale() -> None:
-    """Remove what killed runs of this user left behind; what cannot be removed does no harm."""
-    for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        with suppress(OSError):
-            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
-            try:
-                if os.fstat(fd).st_uid == os.geteuid():
-                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    _remove_sockets(path / _SOCKETS)
-                    shutil.rmtree(path, ignore_errors=True)
-            finally:
-                os.close(fd)
+def _remove(path: Path) -> None:
+    _remove_sockets(path / _SOCKETS)
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def _remove_sockets(note: Path) -> None:

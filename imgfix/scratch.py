@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
-import tempfile
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
-from imgfix import sandbox
+from imgfix import runfolder, sandbox
 from imgfix.disk.fault import free_bytes, host_errors, no_space
 from imgfix.disk.size import GIB, MIB
 
@@ -37,10 +35,10 @@ class Scratch:
             room = free_bytes(parent) - sandbox.SPACE_LEFT
             if room < _ROOM:
                 raise no_space("a copy of the guest's files", parent, needed=_ROOM + sandbox.SPACE_LEFT)
-            _remove_stale(parent)
-            self._path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+            runfolder.remove_stale(_PREFIX, parent, (os.geteuid(), sandbox.owner()), _remove)
+            self._path, lock = runfolder.make(_PREFIX, parent)
+            held.callback(os.close, lock)
             held.callback(_remove, self._path)
-            held.callback(os.close, _locked(self._path))
             self.tree.mkdir(mode=0o700)
             sandbox.own(self._path)
             sandbox.own(self.tree)
@@ -67,29 +65,6 @@ class Scratch:
     def empty_drive(self) -> None:
         """Give the space of the drive back; the appliance may keep it open."""
         os.truncate(self.drive, 0)
-
-
-def _locked(folder: Path) -> int:
-    """Return a descriptor that keeps other runs from removing `folder`."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd
-
-
-def _remove_stale(parent: Path) -> None:
-    """Remove what killed runs of this user left behind; what cannot be removed does no harm."""
-    for path in parent.glob(f"{_PREFIX}*"):
-        with suppress(OSError):
-            fd = _locked(path)
-            try:
-                if os.fstat(fd).st_uid in (os.geteuid(), sandbox.owner()):
-                    _remove(path)
-            finally:
-                os.close(fd)
 
 
 def _remove(folder: Path) -> None:
