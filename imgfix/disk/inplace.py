@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import tempfile
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Literal
@@ -18,7 +17,8 @@ from typing import Literal
 from imgfix.disk import journal, lock, qemu_img
 from imgfix.disk.fault import HEADROOM, boundary, free_bytes, host_errors, no_space, sync_folder
 from imgfix.disk.in_use import refuse_in_use
-from imgfix.disk.journal import Journal, journal_path, overlay_path
+from imgfix.disk.interrupted import journal_path, overlay_path
+from imgfix.disk.journal import Journal
 from imgfix.disk.relocate import padded_size, relocate
 from imgfix.disk.source import Source, Stamp, reader
 from imgfix.disk.sparse import OpenFile
@@ -138,7 +138,7 @@ def finish(disk: Path, plan: Journal) -> None:
         if _is(disk, plan) and not plan.merged:
             _merge(disk, plan)
             boundary("merged")
-            plan = replace(plan, merged=True)
+            plan = plan.model_copy(update={"merged": True})
             journal.write(disk, plan)
             boundary("merged-journal")
         if _is(disk, plan) and output != disk:

@@ -15,7 +15,7 @@ from pathlib import Path
 from imgfix.disk.fault import FAILING
 from imgfix.disk.formats import HEAD, Format, Identity, identify, identify_as
 from imgfix.disk.images import IMAGES, Image, Node, Opened, open_image
-from imgfix.disk.journal import refuse_interrupted
+from imgfix.disk.interrupted import refuse_interrupted
 from imgfix.disk.layout import File
 from imgfix.disk.partition import PartitionTable, read_partitions
 from imgfix.disk.sector import SECTOR, ReadAt

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from imgfix.disk import fault, inplace, journal
+from imgfix.disk import fault, inplace, interrupted, journal
 from imgfix.disk.identity import footer_identity
 from imgfix.disk.inplace import InPlace, recover
 from imgfix.disk.source import Source, open_source
@@ -253,12 +253,12 @@ def _interrupted(*_: object) -> None:
 
 def test_without_its_overlay_nothing_is_done(disk: Path) -> None:
     _killed(disk, "journal")
-    journal.overlay_path(disk).rename(disk.parent / "saved")
+    interrupted.overlay_path(disk).rename(disk.parent / "saved")
     before = sha256(disk)
     with pytest.raises(ImageError, match="is missing; it holds the changes"):
         recover(disk)
     assert sha256(disk) == before
-    (disk.parent / "saved").rename(journal.overlay_path(disk))
+    (disk.parent / "saved").rename(interrupted.overlay_path(disk))
     assert recover(disk) is not None
 
 
@@ -303,7 +303,7 @@ WHOLE = {
     ],
 )
 def test_a_journal_that_cannot_be_read_is_refused(disk: Path, text: str) -> None:
-    journal.journal_path(disk).write_bytes(text.encode("latin-1"))
+    interrupted.journal_path(disk).write_bytes(text.encode("latin-1"))
     with pytest.raises(ImageError, match="journal of a change in place cannot be read"):
         recover(disk)
 
@@ -315,7 +315,7 @@ def test_one_imgfix_an_image(disk: Path) -> None:
             InPlace.create(open_source(disk), out)
         with pytest.raises(HostError, match=r"another imgfix.* is changing"):
             WorkCopy.create(open_source(disk), out)
-        assert journal.overlay_path(disk).exists()
+        assert interrupted.overlay_path(disk).exists()
     with (
         WorkCopy.create(open_source(disk), out),
         pytest.raises(HostError, match=r"another imgfix.* is using"),
