@@ -34,7 +34,12 @@ class Scratch:
             # QEMU halts an appliance whose drive finds no space; a drive that ends before gives it an error.
             room = free_bytes(parent) - sandbox.SPACE_LEFT
             if room < _ROOM:
-                raise no_space("a copy of the guest's files", parent, needed=_ROOM + sandbox.SPACE_LEFT)
+                raise no_space(
+                    "a copy of the guest's files",
+                    parent,
+                    needed=_ROOM + sandbox.SPACE_LEFT,
+                    instead="set TMPDIR to a folder with more, or leave out --chroot host",
+                )
             runfolder.remove_stale(_PREFIX, parent, (os.geteuid(), sandbox.owner()), _remove)
             self._path, lock = runfolder.make(_PREFIX, parent)
             held.callback(os.close, lock)

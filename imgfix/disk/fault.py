@@ -26,6 +26,8 @@ FAILING = "the storage under the source is failing: copy the disk from its origi
 #: Bytes of room for what is changed in the guest and for the footer, beyond the data that is copied.
 HEADROOM = 64 * MIB
 
+_ELSEWHERE = "name an output on another file system with -o (a change in place needs it here)"
+
 #: Bytes below which a file system is full: writers find no room for their next piece while some blocks are left.
 _FULL = 4 * MIB
 
@@ -71,11 +73,11 @@ def host_error(error: OSError, doing: str, path: Path, *, needed: int = 0) -> Ho
     return HostError(f"{path}: {doing} failed: {error.strerror or error}", hint=_HINTS.get(error.errno or 0))
 
 
-def no_space(doing: str, folder: Path, *, needed: int) -> HostError:
-    """Return the HostError for a file system without `needed` bytes."""
+def no_space(doing: str, folder: Path, *, needed: int, instead: str = _ELSEWHERE) -> HostError:
+    """Return the HostError for a file system without `needed` bytes; `instead` is what to do but free some."""
     return HostError(
         f"no space for {doing} in {folder}: {describe(free_bytes(folder))} free, {describe(needed)} needed",
-        hint="free some space, or name an output on another file system with -o",
+        hint=f"free some space, or {instead}",
     )
 
 
