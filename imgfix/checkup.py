@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from rich.table import Table
 from rich.text import Text
 
 from imgfix import __version__
 from imgfix.console import printable, standard_output
 from imgfix.doctor import Finding, diagnose, is_able
+from imgfix.reports.part import Part
 
 _MARKS = {True: ("ok", "green"), False: ("no", "bold red"), None: ("note", "yellow")}
 
@@ -21,11 +22,7 @@ _MARKS = {True: ("ok", "green"), False: ("no", "bold red"), None: ("note", "yell
 VERSION: Literal[1] = 1
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Answer(_Part):
+class Answer(Part):
     """One question to the host and its answer."""
 
     name: str
@@ -36,7 +33,7 @@ class Answer(_Part):
     remedy: str = Field(description="what to do; empty where all is well")
 
 
-class Checkup(_Part):
+class Checkup(Part):
     """What --json prints."""
 
     format: Literal["imgfix-doctor"] = "imgfix-doctor"

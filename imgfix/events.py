@@ -6,20 +6,19 @@ import json
 import time
 from typing import Literal, TextIO
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from imgfix.errors import ImgfixError
 from imgfix.progress import Progress
+from imgfix.reports.part import Part, visible
 
 VERSION = 1
 #: Seconds between two lines about the copy.
 _PAUSE = 0.5
 
 
-class Event(BaseModel):
+class Event(Part):
     """One line. Fields that do not belong to its kind are left out."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     version: Literal[1] = 1
     event: Literal["begin", "end", "copied", "message", "output", "command", "done", "error"] = Field(
@@ -76,19 +75,19 @@ class JsonProgress(Progress):
 
     def say(self, sentence: str) -> None:
         """Something the user should know."""
-        self._tell(Event(event="message", at=self._at(), text=_valid(sentence)))
+        self._tell(Event(event="message", at=self._at(), text=visible(sentence)))
 
     def ran(self, argv: tuple[str, ...], seconds: float, status: int) -> None:
         """A command of the guest has ended."""
         super().ran(argv, seconds, status)
-        words = tuple(map(_valid, argv))
+        words = tuple(map(visible, argv))
         self._tell(
             Event(event="command", at=self._at(), argv=words, seconds=round(seconds, 3), status=status)
         )
 
     def output(self, line: str) -> None:
         """A line that a command of the guest prints."""
-        self._tell(Event(event="output", at=self._at(), text=_valid(line)))
+        self._tell(Event(event="output", at=self._at(), text=visible(line)))
 
     @property
     def verbose(self) -> bool:
@@ -97,7 +96,7 @@ class JsonProgress(Progress):
 
     def done(self, path: str) -> None:
         """All went well; the last line."""
-        self._tell(Event(event="done", at=self._at(), path=_valid(path)))
+        self._tell(Event(event="done", at=self._at(), path=visible(path)))
 
     def failed(self, error: ImgfixError) -> None:
         """It did not; the last line."""
@@ -106,12 +105,8 @@ class JsonProgress(Progress):
                 event="error",
                 at=self._at(),
                 phase=self.failed_in,
-                text=_valid(error.message),
+                text=visible(error.message),
                 hint=error.hint,
                 exit_code=int(error.exit_code),
             )
         )
-
-
-def _valid(text: str) -> str:
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

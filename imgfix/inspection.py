@@ -26,6 +26,7 @@ from imgfix.facts.reader import DRIVERS
 from imgfix.interrupt import Interrupts
 from imgfix.keys import Key
 from imgfix.progress import Progress
+from imgfix.reports.part import visible
 from imgfix.session import opened
 from imgfix.steps.storage import remarks
 
@@ -216,7 +217,7 @@ def _plain(value: object) -> object:
     if isinstance(value, frozenset):
         return sorted((_plain(part) for part in value), key=str)
     if isinstance(value, str):
-        return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        return visible(value)
     if isinstance(value, list | tuple):
         return [_plain(part) for part in value]
     return value

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Literal, TextIO
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from imgfix.batch.image import Image
 from imgfix.batch.result import Failure, Result, State
+from imgfix.reports.part import Part
 
 VERSION: Literal[1] = 1
 
@@ -36,13 +37,11 @@ class Event:
     result: Result | None = None
 
 
-class Line(BaseModel):
+class Line(Part):
     """One line of the pipe. What a result has comes with `skipped` and `end`; fields without a value are left out.
 
     The version changes whenever a field changes its meaning, or goes. `imgfix schema batch-line` prints the schema.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     version: Literal[1] = VERSION
     event: Kind

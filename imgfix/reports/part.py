@@ -10,14 +10,12 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 
-def _valid(text: object) -> object:
+def visible(text: str) -> str:
     """Make bytes that are no UTF-8 visible: the guest's names may have any."""
-    if not isinstance(text, str):
-        return text
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-Text = Annotated[str, BeforeValidator(_valid)]
+Text = Annotated[str, BeforeValidator(lambda value: visible(value) if isinstance(value, str) else value)]
 
 
 class Part(BaseModel):
