@@ -16,8 +16,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
-
 from imgfix import accel, memory, qmp
 from imgfix.accel import Accelerator, Verdict
 from imgfix.errors import HostError, ImageError
@@ -204,6 +202,9 @@ def launch(
     `scratch` is a file that the appliance may write to as the drive SCRATCH. `say` gets a sentence when the accelerator
     is not what one would expect. Raises HostError.
     """
+    # It brings asyncio along, which takes a tenth of the time in which a wrong call is answered.
+    from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt  # noqa: PLC0415
+
     verdicts = [accel.choose()]
     if verdicts[0].accelerator is Accelerator.TCG and accel.KVM.exists():
         say(f"running without KVM: {verdicts[0].reason}")
