@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.disks import image, plain
+from tests.disks import image, plain, xfs_on_lvm
 from tests.guests.workshop import Run, imgfix, sha256
 
 pytestmark = [pytest.mark.appliance, pytest.mark.xdist_group("plain")]
@@ -29,6 +30,13 @@ class Grown:
     run: Run
 
 
+def small(folder: Path) -> Path:
+    """Write a profile that needs no program of the guest."""
+    profile = folder / "small.yaml"
+    profile.write_text("name: small\ndescription: what needs no program of the guest\n")
+    return profile
+
+
 @pytest.fixture(scope="module")
 def grown(tmp_path_factory: pytest.TempPathFactory) -> Grown:
     """The smallest guest, with a deleted file in its free blocks, on a larger disk."""
@@ -37,8 +45,7 @@ def grown(tmp_path_factory: pytest.TempPathFactory) -> Grown:
     with disk.open("r+b") as stream:
         stream.seek(plain.FREE + (64 << 10))
         stream.write(SECRET)
-    profile = folder / "small.yaml"
-    profile.write_text("name: small\ndescription: what needs no program of the guest\n")
+    profile = small(folder)
     before = sha256(disk)
     run = imgfix("apply", profile, disk, *OPTIONS, folder=folder)
     assert run.status == 0, run.stderr
@@ -97,3 +104,22 @@ def test_smaller_is_refused_with_both_numbers(grown: Grown) -> None:
     assert run.status == 2
     assert "has 64 MiB (67108864 bytes), and --size asks for 63 MiB (66060288 bytes)" in run.stderr
     assert run.launches == 0
+
+
+def test_xfs_on_a_logical_volume_takes_the_space_of_disk_and_swap(tmp_path: Path) -> None:
+    """Partition, physical volume, logical volume and file system, as Enterprise Linux has them."""
+    disk = xfs_on_lvm.build(tmp_path / "d.raw", tmp_path)
+    run = imgfix(
+        *("apply", small(tmp_path), disk, "--size", "600M", "--grow-root"),
+        folder=tmp_path,
+    )
+    assert run.status == 0, run.stderr
+    vhd = disk.with_suffix(".vhd")
+    start, length = image.extents(vhd)[2]
+    assert start + length == 600 * MIB
+    with vhd.open("rb") as stream:
+        stream.seek(start + xfs_on_lvm.PE_START)
+        magic, block, blocks = struct.unpack(">4sIQ", stream.read(16))
+    assert magic == b"XFSB"
+    # Whole extents of 4 MiB; what was swap is among them.
+    assert length - 9 * MIB < block * blocks < length
