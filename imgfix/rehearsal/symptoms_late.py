@@ -184,6 +184,14 @@ SSH = (
         "look at PubkeyAuthentication, AllowUsers and AuthorizedKeysFile in sshd_config", "", stage=Stage.SSH,
     ),
     row(
+        "no network after provisioning", (Stage.READY, Stage.READY), Where.CONSOLE,
+        r"/proc/net/route contains no routes|ci-info: \|\s+(?!lo\b)\S+\s+\| False \|",
+        "the network card is down once provisioning is over: cloud-init used DHCP of its own, and nothing that starts at "
+        "boot brings the card up",
+        "enable the guest's network manager, and have the first card do DHCP", "network.dhcp: true, services.enable",
+        stage=Stage.NETWORK,
+    ),
+    row(
         "ssh time-out", (Stage.READY, Stage.READY), Where.SSH,
         r"timed out|no answer within|No route to host",
         "the SSH server does not answer in time", "is there a firewall in the guest?", "", stage=Stage.SSH,

@@ -99,6 +99,14 @@ CASES = (
      "sshd not running", Stage.SSH),
     (Evidence(Stage.READY, console=LOGIN, ssh="azureuser@127.0.0.1: Permission denied (publickey)."),
      "key refused", Stage.SSH),
+    (Evidence(Stage.READY, console=LOGIN + "2026-11-25T17:19:19.714803Z ERROR Daemon Daemon /proc/net/route contains "
+              "no routes\n", ssh="Connection timed out during banner exchange"),
+     "no network after provisioning", Stage.NETWORK),
+    (Evidence(Stage.READY, console="[   55.795703] cloud-init[553]: ci-info: |  eth0  | False |     .     |     .     |"
+              "   .   | 00:0d:3a:7e:57:01 |\n" + LOGIN, ssh="Connection timed out during banner exchange"),
+     "no network after provisioning", Stage.NETWORK),
+    (Evidence(Stage.READY, console="ci-info: |   lo   | False |     .     |     .     |   .   |         .         |\n"
+              + LOGIN, ssh="Connection timed out during banner exchange"), "ssh time-out", Stage.SSH),
 )  # fmt: skip
 
 
