@@ -94,6 +94,12 @@ def configure(root: Root) -> None:
     root.lay(TREES / "el8", {"BOOT_UUID": BOOT_UUID})
     root.link("/etc/system-release", "redhat-release")
     root.write("/etc/machine-id", f"{MACHINE_ID}\n", 0o444)
+    for level in (3, 5):
+        root.link(f"/etc/rc{level}.d/S10network", "../init.d/network")
+    root.at("/var/lib/dhclient").mkdir(exist_ok=True)
+    cloud_init = "/usr/lib/systemd/system/cloud-init.service"
+    unit = root.at(cloud_init).read_text()
+    root.write(cloud_init, unit.replace("After=NetworkManager.service\n", "After=network.service\n"))
     mkconfig = root.at("/usr/sbin/grub-mkconfig").read_text()  # EL8's has no --update-bls-cmdline
     root.write("/usr/sbin/grub2-mkconfig", mkconfig.replace("/grub-editenv", "/grub2-editenv"), 0o755)
     for folder in ("/etc/selinux", "/var/lib/selinux"):
