@@ -60,14 +60,16 @@ SYSTEM = Bootstrap(
     kernels=r"^linux-image-6\.1\.0-[0-9]+-cloud-amd64$",
 )
 
-# What MODULES=dep would choose, for all three controllers the boot harness offers: and no Hyper-V driver.
+# What MODULES=dep would choose, for all three controllers the boot harness offers.
 INITRAMFS_HOOK = """\
 #!/bin/sh
 [ "$1" = prereqs ] && exit 0
 . /usr/share/initramfs-tools/hook-functions
 manual_add_modules ext4 crc32c_generic crc32c_intel virtio_pci virtio_blk virtio_scsi sd_mod sr_mod \
-    ata_piix ata_generic nvme
+    ata_piix ata_generic nvme {more}
 """
+HARDENING = "/etc/modprobe.d/CIS.conf"
+HYPERV = "hv_vmbus hv_storvsc hv_netvsc hv_utils hv_balloon hyperv_keyboard"
 
 
 def build(shop: Workshop) -> None:
@@ -103,18 +105,26 @@ def configure(root: Root) -> None:
 
 
 def build_initramfs(root: Root) -> None:
-    """Images without hv_*; the configuration left behind is the one a user has: MODULES=dep, no modules named."""
+    """The newest image without hv_*, the older one with them: it was made on Hyper-V, before the hardening.
+
+    The configuration left behind is the one a user has: MODULES=dep, no modules named.
+    """
     conf = "/etc/initramfs-tools/initramfs.conf"
     text = root.at(conf).read_text()
     if "\nMODULES=most\n" not in text:
         raise DiskError(f"{conf} has no line MODULES=most to change")
     hook = "/etc/initramfs-tools/hooks/zz-disk"
     root.write(conf, text.replace("\nMODULES=most\n", "\nMODULES=list\n"))
-    root.write(hook, INITRAMFS_HOOK, 0o755)
-    for kernel in root.kernels():
+    older, newest = root.kernels()
+    hardened = root.at(HARDENING).read_text()
+    root.remove(HARDENING)
+    for kernel, more in ((older, HYPERV), (newest, "")):
+        if kernel == newest:
+            root.write(HARDENING, hardened)
+        root.write(hook, INITRAMFS_HOOK.format(more=more), 0o755)
         root.chroot("update-initramfs", "-c", "-k", kernel)
         listed = root.chroot("lsinitramfs", f"/boot/initrd.img-{kernel}")
-        if "hv_vmbus" in listed or "virtio_blk" not in listed:
+        if ("hv_vmbus" in listed) != bool(more) or "virtio_blk" not in listed:
             raise DiskError(f"initrd.img-{kernel} holds the wrong drivers")
     root.remove(hook)
     root.write(conf, text.replace("\nMODULES=most\n", "\nMODULES=dep\n"))

@@ -55,7 +55,9 @@ def el9(shared: Path) -> Applied:
 @pytest.fixture(scope="module")
 def debian12_opened(debian12: Applied, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """The Debian result in an appliance, as a guestfs handle."""
-    with result.opened(debian12.vhd, tmp_path_factory.mktemp("opened")) as handle:
+    with result.opened(
+        debian12.vhd, tmp_path_factory.mktemp("opened"), mounts=result.MOUNTS["debian12"]
+    ) as handle:
         yield handle
 
 
@@ -63,7 +65,7 @@ def debian12_opened(debian12: Applied, tmp_path_factory: pytest.TempPathFactory)
 def el9_state(el9: Applied, tmp_path_factory: pytest.TempPathFactory) -> Iterator[State]:
     """The EL9-like result in an appliance, listed before any test touches it."""
     folder = tmp_path_factory.mktemp("opened")
-    with result.opened(el9.vhd, folder) as handle:
+    with result.opened(el9.vhd, folder, mounts=result.MOUNTS["el9"]) as handle:
         yield State(handle, listing(handle, folder))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,21 @@ from typing import Any
 from imgfix import accel
 from imgfix.appliance import EMULATED_APPEND, LABEL
 
+#: Mount point -> device of the test disks that are opened in every run: libguestfs would search for ten seconds.
+MOUNTS = {
+    "debian12": {"/": "/dev/sda3", "/boot/efi": "/dev/sda2"},
+    "el9": {"/": "/dev/rhel/root", "/boot": "/dev/sda1"},
+}
+
 
 @contextmanager
-def opened(vhd: Path, folder: Path, footer: int = 512) -> Iterator[Any]:
-    """Open a throw-away overlay of the VHD, without its `footer` bytes, and mount the guest; yields the handle."""
+def opened(
+    vhd: Path, folder: Path, footer: int = 512, mounts: Mapping[str, str] | None = None
+) -> Iterator[Any]:
+    """Open a throw-away overlay of the VHD, without its `footer` bytes, and mount the guest; yields the handle.
+
+    What to mount is inspected where `mounts` does not tell.
+    """
     overlay = folder / "overlay.qcow2"
     size = vhd.stat().st_size - footer
     backing = ("-b", str(vhd), "-F", "raw")
@@ -29,16 +40,22 @@ def opened(vhd: Path, folder: Path, footer: int = 512) -> Iterator[Any]:
         handle.set_memsize(1024)
         handle.add_drive_opts(str(overlay), format="qcow2", label=LABEL)
         handle.launch()
-        roots = handle.inspect_os()
-        # On the SUSE-like disk a snapshot looks like a root, too; the default subvolume goes by its device's name.
-        (root,) = [r for r in roots if not r.startswith("btrfsvol:")]
-        mounts = handle.inspect_get_mountpoints(root)
+        if mounts is None:
+            mounts = _inspected(handle)
         for mountpoint in sorted(mounts, key=len):
             handle.mount(mounts[mountpoint], mountpoint)
         yield handle
     finally:
         handle.close()
         overlay.unlink()
+
+
+def _inspected(handle: Any) -> dict[str, str]:
+    roots = handle.inspect_os()
+    # On the SUSE-like disk a snapshot looks like a root, too; the default subvolume goes by its device's name.
+    (root,) = [r for r in roots if not r.startswith("btrfsvol:")]
+    mounts: dict[str, str] = handle.inspect_get_mountpoints(root)
+    return mounts
 
 
 def shell(handle: Any, script: str) -> str:

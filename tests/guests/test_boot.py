@@ -20,7 +20,6 @@ pytestmark = pytest.mark.appliance
 
 #: GRUB's own menu on ttyS0; SeaBIOS writes nothing there by itself.
 MENU = b"GNU GRUB"
-DRIVERS = ("hv_vmbus", "hv_storvsc", "hv_netvsc")
 DEBIAN_WANTED = ["console=ttyS0", "earlyprintk=ttyS0", "net.ifnames=0"]
 DEBIAN_UNWANTED = ["quiet", "splash", "rhgb", "rootdelay=300"]
 EL9_WANTED = ["rootdelay=300", "console=ttyS0", "earlyprintk=ttyS0", "net.ifnames=0", "rd.lvm.lv=rhel/root"]
@@ -28,17 +27,11 @@ EL9_UNWANTED = ["quiet", "rhgb", "crashkernel=auto", "rd.lvm.lv=rhel/swap"]
 
 
 @pytest.mark.xdist_group("debian12-bios")
-def test_debian12_boots_by_bios_and_keeps_the_drivers_at_the_next_update(debian12: Applied) -> None:
+def test_debian12_boots_by_bios(debian12: Applied) -> None:
     with Boot(debian12.vhd, "bios") as vm:
         failed = checks.boots(vm, DEBIAN_WANTED, DEBIAN_UNWANTED)
         assert MENU in vm.transcript
         print(f"systemctl --failed: {failed}")
-        release = vm.check("uname -r").strip()
-        vm.check(f"sudo update-initramfs -u -k {release}", timeout=1800)
-        found = vm.check(
-            f"sudo lsinitramfs /boot/initrd.img-{release} | grep -o 'hv_[a-z]*\\.ko'", timeout=600
-        )
-        assert {f"{driver}.ko" for driver in DRIVERS} <= set(found.split())
         vm.poweroff()
 
 

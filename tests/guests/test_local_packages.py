@@ -92,7 +92,9 @@ def debian(debian12_disk: Path, tmp_path_factory: pytest.TempPathFactory) -> _Do
 @pytest.fixture(scope="module")
 def debian_opened(debian: _Done, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     assert debian.run.status == 0, debian.run.stderr
-    with result.opened(debian.vhd, tmp_path_factory.mktemp("opened")) as handle:
+    with result.opened(
+        debian.vhd, tmp_path_factory.mktemp("opened"), mounts=result.MOUNTS["debian12"]
+    ) as handle:
         yield handle
 
 
@@ -147,7 +149,7 @@ def test_rpms_are_installed_from_a_folder(el9_disk: Path, tmp_path: Path) -> Non
     assert done.run.launches == 1
     assert "removing gdisk-1.0.7-5.el9" in done.run.stderr
     assert "installing test-agent from the folder, 3 packages" in done.run.stderr
-    with result.opened(done.vhd, tmp_path) as handle:
+    with result.opened(done.vhd, tmp_path, mounts=result.MOUNTS["el9"]) as handle:
         names = shell(handle, "rpm -qa --qf '%{name}-%{version}\\n' 'test-*' gdisk")
         assert sorted(names.split()) == ["test-agent-2", "test-helper-1", "test-lib-2"]
         assert handle.cat("/usr/sbin/test-agent").strip() == "/usr/sbin/test-agent"

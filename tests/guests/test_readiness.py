@@ -26,7 +26,7 @@ _SETTINGS = ("--set", "initramfs.method=rebuild")
 def before(el9: Applied, tmp_path_factory: pytest.TempPathFactory) -> Iterator[State]:
     """The source."""
     folder = tmp_path_factory.mktemp("before")
-    with result.opened(el9.source, folder, footer=0) as handle:
+    with result.opened(el9.source, folder, footer=0, mounts=result.MOUNTS["el9"]) as handle:
         yield State(handle, listing(handle, folder))
 
 
