@@ -165,7 +165,7 @@ def _has_an_address_by_dhcp(vm: Any) -> None:
     assert set(found.split("\n", 1)[1].split()) == {"eth0", "lo"}, found
 
 
-def boots(vm: Any, wanted: list[str], unwanted: list[str], *, dhcp: bool = True) -> str:
+def boots(vm: Any, wanted: list[str], unwanted: list[str]) -> str:
     """Log in on the serial console and ask the running guest: command line, swap, DHCP on eth0.
 
     Returns what systemctl --failed prints.
@@ -175,6 +175,5 @@ def boots(vm: Any, wanted: list[str], unwanted: list[str], *, dhcp: bool = True)
     assert set(wanted) <= set(arguments), arguments
     assert not [a for a in arguments if a in unwanted or a.startswith("resume=")], arguments
     assert vm.check("cat /proc/swaps | tail -n +2 | wc -l").strip() == "0"
-    if dhcp:
-        _has_an_address_by_dhcp(vm)
+    _has_an_address_by_dhcp(vm)
     return str(vm.check("systemctl --failed --no-legend --plain | cat"))

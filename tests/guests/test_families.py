@@ -56,7 +56,6 @@ class Family:
     holds: tuple[str, ...] = ()
     # More options of apply.
     options: tuple[str, ...] = ()
-    dhcp: bool = True
 
 
 _DRACUT = ("rootdelay=300", *COMMON)
@@ -130,7 +129,6 @@ FAMILIES = {
             lister="lsinitrd",
             magic="fd377a58",
             units=("sshd", "waagent", "serial-getty@ttyS0"),
-            dhcp=False,  # Debian has no wicked
             holds=(
                 "findmnt -no FSTYPE / | grep -qx btrfs",
                 "findmnt -no OPTIONS / | grep -q 'subvol=/@/.snapshots/1/snapshot'",
@@ -176,7 +174,7 @@ def test_auto_takes_the_profile_and_one_launch_does_it_all(shared: Path, family:
 def test_it_boots_and_holds_what_was_planned(shared: Path, family: Family) -> None:
     controller: Controller = "virtio-scsi" if family.ready else "pvscsi"
     with Boot(_applied(shared, family).vhd, controller=controller) as vm:
-        failed = checks.boots(vm, list(family.wanted), list(family.unwanted), dhcp=family.dhcp)
+        failed = checks.boots(vm, list(family.wanted), list(family.unwanted))
         print(f"systemctl --failed: {failed}")
         enabled = vm.run(
             f"systemctl is-enabled {' '.join(f'{unit}.service' for unit in family.units)}"
