@@ -39,6 +39,8 @@ _LAST_WORDS = 6.0
 _SSH_LIMIT, _SSH_PAUSE, _UPDATE_LIMIT, _OFF_LIMIT = 300.0, 3.0, 1800.0, 300.0
 #: Seconds between two looks at the screen; and what stands there only if the boot loader has stopped.
 _LOOK_PAUSE = 10.0
+#: Characters at the end of the console in which a dead end is looked for.
+_LOOKED_AT = 8000
 _IS_LOADERS = re.compile(
     r"grub rescue>|^grub> ?$|^error: |No bootable device|Missing operating system", re.MULTILINE
 )
@@ -94,6 +96,7 @@ class _Boot:
         self._ready_at = 0.0
         self._next_try = 0.0
         self._login_told = False
+        self._cleared = self._menu_shown = False
         self._begun = 0
         self._shown = ""
         self._next_look = time.monotonic() + _LOOK_PAUSE
@@ -134,6 +137,7 @@ class _Boot:
                 data = stream.read(1 << 20)
         if data:
             self._at += len(data)
+            self._cleared = True
             if any(line.strip() and not _NO_NEWS.search(line) for line in data.splitlines()):
                 self._last = time.monotonic()
             for stage, says in self.follower.feed(data):
@@ -141,12 +145,22 @@ class _Boot:
                 self._has_init = self._has_init or stage is Stage.INIT
                 if stage is Stage.BOOT_LOADER and self.hardware.accelerator is Accelerator.TCG:
                     # The menu counts its five seconds in emulated instructions, a minute or more of ours.
-                    self.machine.press_enter()
+                    self.machine.press("ret")
+        elif self._menu_hides():
+            self._menu_shown = True
+            self.machine.press("esc")
         if self.follower.login and not self._login_told:
             self._login_told = True
             self.told.event(Kind.LOGIN, "a login prompt on the console")
         while not self.told.news.empty():
             self._hear(*self.told.news.get())
+
+    def _menu_hides(self) -> bool:
+        """Tell whether GRUB has cleared the screen and said nothing since: a hidden menu waits, too."""
+        blank = self._cleared and not self.follower.whole.strip()
+        emulated = self.hardware.accelerator is Accelerator.TCG
+        # OVMF clears the screen, too, and Esc leads into its setup.
+        return blank and emulated and self.hardware.generation == 1 and not self._menu_shown
 
     def _hear(self, kind: Kind, text: str) -> None:
         self._last = time.monotonic() if kind in STAGE_OF else self._last
@@ -183,7 +197,9 @@ class _Boot:
     def _dead_end(self) -> str | None:
         log = self.hardware.firmware_log
         firmware = log.read_text(errors="replace")[-4000:] if log.exists() else ""
-        return dead_end(self.follower.tail + self._screen(), firmware, provisioned=self.spec.provisioned)
+        # An agent may have much to say in emergency mode, too.
+        console = self.follower.whole[-_LOOKED_AT:]
+        return dead_end(console + self._screen(), firmware, provisioned=self.spec.provisioned)
 
     def _screen(self) -> str:
         """Look at the screen now and then while the serial port is silent: a boot loader may speak only there."""

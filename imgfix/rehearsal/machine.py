@@ -215,9 +215,11 @@ class Machine:
         """Press it: a guest with an init shuts down."""
         self._command('{"execute": "system_powerdown"}')
 
-    def press_enter(self) -> None:
-        """Press it on the keyboard: a boot loader's menu then waits no longer."""
-        self._command('{"execute": "send-key", "arguments": {"keys": [{"type": "qcode", "data": "ret"}]}}')
+    def press(self, key: Literal["ret", "esc"]) -> None:
+        """Press Enter or Esc on the keyboard."""
+        self._command(
+            f'{{"execute": "send-key", "arguments": {{"keys": [{{"type": "qcode", "data": "{key}"}}]}}}}'
+        )
 
     def screen(self) -> str:
         """Return the text on the screen, or nothing where it shows graphics: what a boot loader without a serial port

@@ -203,7 +203,11 @@ class Machine:
         """The screen as PNG: for guests without a serial console."""
         self.qmp("screendump", filename=str(path.absolute()), format="png")
 
-    def qmp(self, command: str, **arguments: str) -> None:
+    def press(self, key: Literal["ret", "esc"]) -> None:
+        """Press Enter or Esc on the keyboard."""
+        self.qmp("send-key", keys=[{"type": "qcode", "data": key}])
+
+    def qmp(self, command: str, **arguments: object) -> None:
         with socket.socket(socket.AF_UNIX) as channel:
             channel.settimeout(60)
             channel.connect(str(self.folder / "qmp"))
