@@ -5,9 +5,10 @@ from __future__ import annotations
 from imgfix.rehearsal.events import Stage
 from imgfix.rehearsal.symptom import Where, row
 
+#: Up to Ready: systemd waits 90 s for a device, and an agent that needs it not has reported Ready meanwhile.
 INIT = (
     row(
-        "fstab device missing", (Stage.ROOT, Stage.INIT), Where.CONSOLE,
+        "fstab device missing", (Stage.ROOT, Stage.READY), Where.CONSOLE,
         r"Timed out waiting for device (\x1b\S*)?(?P<device>[^\n]+?)\.?$[^\0]*"
         r"(emergency mode|Dependency failed for .*(Local File|local-fs|File System))",
         "/etc/fstab (or crypttab) names a device that is not there: {device}; local-fs.target fails "
@@ -16,14 +17,14 @@ INIT = (
         "drop the line, or give it nofail and a UUID", "fstab.by_uuid: true", stage=Stage.INIT,
     ),
     row(
-        "mount failed", (Stage.ROOT, Stage.INIT), Where.CONSOLE,
+        "mount failed", (Stage.ROOT, Stage.READY), Where.CONSOLE,
         r"Failed (to mount|at step) (\x1b\S*)?(?P<unit>[^\n]+?)\.?$[^\0]*emergency mode|"
         r"Dependency failed for (?P<place>/\S+)[^\0]*emergency mode",
         "a mount of /etc/fstab fails ({unit}{place}) and the boot ends in emergency mode",
         "correct the line, or give it nofail", "fstab", stage=Stage.INIT,
     ),
     row(
-        "emergency", (Stage.ROOT, Stage.INIT), Where.CONSOLE,
+        "emergency", (Stage.ROOT, Stage.READY), Where.CONSOLE,
         r"You are in emergency mode|emergency\.target|Entering emergency mode|Cannot open access to console",
         "the boot ends in emergency mode",
         "the [FAILED] and [DEPEND] lines before it name the unit", "", stage=Stage.INIT, final=True,
@@ -186,8 +187,8 @@ SSH = (
     row(
         "no network after provisioning", (Stage.READY, Stage.READY), Where.CONSOLE,
         r"/proc/net/route contains no routes|ci-info: \|\s+(?!lo\b)\S+\s+\| False \|",
-        "the network card is down once provisioning is over: cloud-init used DHCP of its own, and nothing that starts at "
-        "boot brings the card up",
+        "the network card is down once provisioning is over: cloud-init used DHCP of its own, and nothing "
+        "that starts at boot brings the card up",
         "enable the guest's network manager, and have the first card do DHCP", "network.dhcp: true, services.enable",
         stage=Stage.NETWORK,
     ),

@@ -99,6 +99,10 @@ CASES = (
      "sshd not running", Stage.SSH),
     (Evidence(Stage.READY, console=LOGIN, ssh="azureuser@127.0.0.1: Permission denied (publickey)."),
      "key refused", Stage.SSH),
+    (Evidence(Stage.READY, console=INIT + "[ TIME ] Timed out waiting for device dev-d\u2026uuid/1111.\n"
+              "[0;1;38:5:185mDEPEND] Dependency failed for local-fs.target - Local File Systems.\n"
+              "You are in emergency mode. After logging in, type \"journalctl -xb\" to view\n",
+              ssh="kex_exchange_identification: read: Connection reset by peer"), "fstab device missing", Stage.INIT),
     (Evidence(Stage.READY, console=LOGIN + "2026-11-25T17:19:19.714803Z ERROR Daemon Daemon /proc/net/route contains "
               "no routes\n", ssh="Connection timed out during banner exchange"),
      "no network after provisioning", Stage.NETWORK),
