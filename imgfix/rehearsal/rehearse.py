@@ -316,10 +316,19 @@ def _evidence(spec: Spec, events: list[Event], reached: Stage | None, logs: Gues
         firmware=firmware.read_text(errors="replace") if firmware.exists() else "",
         logs=logs.text,
         ssh="\n".join(event.text for event in mine if event.kind in (Kind.HOST, Kind.TIMEOUT)),
-        reports="\n".join(event.text for event in mine if event.kind is Kind.FAILED),
+        reports="\n".join((*(e.text for e in mine if e.kind is Kind.FAILED), *_silence(mine))),
         present=logs.present,
         login=any(event.kind is Kind.LOGIN for event in mine),
     )
+
+
+def _silence(events: list[Event]) -> Iterator[str]:
+    """Say so where only cloud-init's own DHCP, which comes before its report, was ever heard of."""
+    ready = [
+        event.at for event in events if event.kind is Kind.READY and event.text.startswith("cloud-init ")
+    ]
+    if ready and not any(event.kind is Kind.DHCP and event.at > ready[0] for event in events):
+        yield "the guest asked for no address after cloud-init had reported Ready"
 
 
 def _answers(request: Request, spec: Spec, events: list[Event]) -> Iterator[Answer]:

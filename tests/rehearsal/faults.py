@@ -145,7 +145,7 @@ FAULTS = (
     Fault("no init", _removed("/usr/sbin/init"), Stage.INIT, "no init"),
     Fault("fstab names a disk that is gone", _fstab("UUID=11111111-2222-3333-4444-55555 /d ext4 defaults 0 2\n"),
           Stage.INIT, "fstab device missing"),
-    Fault("static network", _static_network, Stage.NETWORK, "no DHCP"),
+    Fault("static network", _static_network, Stage.NETWORK, "no network after provisioning"),
     Fault("cloud-init disabled", lambda image: image.write("/etc/cloud/cloud-init.disabled", ""),
           Stage.DATASOURCE, "cloud-init disabled"),
     Fault("cloud-init disabled by the kernel",

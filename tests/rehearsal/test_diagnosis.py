@@ -109,6 +109,9 @@ CASES = (
     (Evidence(Stage.READY, console="[   55.795703] cloud-init[553]: ci-info: |  eth0  | False |     .     |     .     |"
               "   .   | 00:0d:3a:7e:57:01 |\n" + LOGIN, ssh="Connection timed out during banner exchange"),
      "no network after provisioning", Stage.NETWORK),
+    (Evidence(Stage.READY, console=LOGIN, ssh="Connection timed out during banner exchange",
+              reports="the guest asked for no address after cloud-init had reported Ready"),
+     "no network after provisioning", Stage.NETWORK),
     (Evidence(Stage.READY, console="ci-info: |   lo   | False |     .     |     .     |   .   |         .         |\n"
               + LOGIN, ssh="Connection timed out during banner exchange"), "ssh time-out", Stage.SSH),
 )  # fmt: skip
