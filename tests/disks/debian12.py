@@ -68,7 +68,8 @@ INITRAMFS_HOOK = """\
 manual_add_modules ext4 crc32c_generic crc32c_intel virtio_pci virtio_blk virtio_scsi sd_mod sr_mod \
     ata_piix ata_generic nvme {more}
 """
-HARDENING = "/etc/modprobe.d/CIS.conf"
+#: What came after the older image was made, the hardening and the swap partition to resume from; and what stood there.
+LATER = {"/etc/modprobe.d/CIS.conf": "", "/etc/initramfs-tools/conf.d/resume": "RESUME=none\n"}
 HYPERV = "hv_vmbus hv_storvsc hv_netvsc hv_utils hv_balloon hyperv_keyboard"
 
 
@@ -105,7 +106,7 @@ def configure(root: Root) -> None:
 
 
 def build_initramfs(root: Root) -> None:
-    """The newest image without hv_*, the older one with them: it was made on Hyper-V, before the hardening.
+    """The newest image without hv_*; the older one, made on Hyper-V, with all that it needs.
 
     The configuration left behind is the one a user has: MODULES=dep, no modules named.
     """
@@ -116,11 +117,10 @@ def build_initramfs(root: Root) -> None:
     hook = "/etc/initramfs-tools/hooks/zz-disk"
     root.write(conf, text.replace("\nMODULES=most\n", "\nMODULES=list\n"))
     older, newest = root.kernels()
-    hardened = root.at(HARDENING).read_text()
-    root.remove(HARDENING)
-    for kernel, more in ((older, HYPERV), (newest, "")):
-        if kernel == newest:
-            root.write(HARDENING, hardened)
+    later = {path: root.at(path).read_text() for path in LATER}
+    for kernel, more, files in ((older, HYPERV, LATER), (newest, "", later)):
+        for path, content in files.items():
+            root.write(path, content)
         root.write(hook, INITRAMFS_HOOK.format(more=more), 0o755)
         root.chroot("update-initramfs", "-c", "-k", kernel)
         listed = root.chroot("lsinitramfs", f"/boot/initrd.img-{kernel}")
