@@ -85,6 +85,8 @@ def build(shop: Workshop) -> None:
     build_initramfs(root, kernel)
     rpmdb.fill_berkeley(root, packages(kernel), shop.folder / "rpmbuild")
     root.remove(*el9.DEBIAN_ONLY, *NOT_EL8)
+    root.at("/etc/init.d").rmdir()
+    root.link("/etc/init.d", "rc.d/init.d")
     label(root)
     write_disk(shop, root)
 
