@@ -71,16 +71,22 @@ DATASOURCE = (
         stage=Stage.PROVISIONING,
     ),
     row(
-        "agent needs ifcfg", (Stage.INIT, Stage.PROVISIONING), Where.CONSOLE,
-        r"No such file or directory: '(?P<path>/etc/sysconfig/network-scripts/ifcfg-\S+)'",
+        "agent needs its file", (Stage.INIT, Stage.PROVISIONING), Where.CONSOLE,
+        r"No such file or directory: '(?P<path>/etc/sysconfig/network(-scripts/ifcfg-\S+|/dhcp))'",
         "the Azure Linux Agent keeps the host name in {path}, which is missing, and ends with an error each time",
-        "write the file (imgfix does), or let cloud-init provision", "provisioning.agent", stage=Stage.PROVISIONING,
+        "write the file, or let cloud-init provision", "provisioning.agent", stage=Stage.PROVISIONING,
     ),
     row(
         "waiting for a host key", (Stage.INIT, Stage.PROVISIONING), Where.LOGS,
         r"[Ww]aiting for (ssh )?host ?key|ssh host key not found|(SSH|ssh) host key .*(to be generated|not found)",
         "the Azure Linux Agent waits for a host key that cloud-init shall make, and cloud-init does not",
         "enable cloud-init, or have the agent provision", "provisioning.agent", stage=Stage.PROVISIONING,
+    ),
+    row(
+        "agent restarts", (Stage.PROVISIONING, Stage.PROVISIONING), Where.REPORTS,
+        r"begins again and again",
+        "the agent begins to provision again and again: it ends each time before it is done",
+        "its log in the guest, and the journal of its unit, say why", "provisioning.agent", stage=Stage.PROVISIONING,
     ),
     row(
         "cloud-init disabled", (Stage.INIT, Stage.PROVISIONING), Where.FILES,
@@ -134,12 +140,6 @@ DATASOURCE = (
         r"Traceback \(most recent call last\):[^\0]*?^(?P<error>\w+(\.\w+)*(Error|Exception)[^\n]*)",
         "an agent ends with an error: {error}",
         "its log in the guest says more", "packages.add", stage=Stage.PROVISIONING,
-    ),
-    row(
-        "agent restarts", (Stage.PROVISIONING, Stage.PROVISIONING), Where.REPORTS,
-        r"begins again and again",
-        "the agent begins to provision again and again: it ends each time before it is done",
-        "its log in the guest, and the journal of its unit, say why", "provisioning.agent", stage=Stage.PROVISIONING,
     ),
     row(
         "nobody provisions", (Stage.INIT, Stage.NETWORK), Where.CONSOLE,

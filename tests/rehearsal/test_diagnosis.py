@@ -88,8 +88,12 @@ CASES = (
     (Evidence(Stage.PROVISIONING, console=LOGIN + "\n  in _get_all_interfaces\n    ifconf_buff = buff.tostring()\n"),
      "agent too old for its Python", Stage.PROVISIONING),
     (Evidence(Stage.PROVISIONING, console=LOGIN + "\nFileNotFoundError: [Errno 2] No such file or directory: "
-              "'/etc/sysconfig/network-scripts/ifcfg-eth0'\n"), "agent needs ifcfg", Stage.PROVISIONING),
-    (Evidence(Stage.PROVISIONING, console=LOGIN, reports="the agent begins again and again: 4 times"),
+              "'/etc/sysconfig/network-scripts/ifcfg-eth0'\n"), "agent needs its file", Stage.PROVISIONING),
+    (Evidence(Stage.PROVISIONING, console=LOGIN + "FileNotFoundError: [Errno 2] No such file or directory: "
+              "'/etc/sysconfig/network/dhcp'\n", present=frozenset({"/etc/cloud/cloud-init.disabled"})),
+     "agent needs its file", Stage.PROVISIONING),
+    (Evidence(Stage.PROVISIONING, console=LOGIN, reports="the agent begins again and again: 4 times",
+              present=frozenset({"/etc/cloud/cloud-init.disabled"})),
      "agent restarts", Stage.PROVISIONING),
     (Evidence(Stage.PROVISIONING, console=LOGIN, reports="waagent reports NotReady: ProvisioningFailed: no user\n"),
      "provisioning failed", Stage.PROVISIONING),
