@@ -30,6 +30,8 @@ _ELSEWHERE = "name an output on another file system with -o (a change in place n
 
 #: Bytes below which a file system is full: writers find no room for their next piece while some blocks are left.
 _FULL = 4 * MIB
+#: The least that a file takes, in bytes, whatever is in it.
+_BLOCK = 4096
 
 #: Names the boundary at which this process is to die, as if somebody had killed it: how crash safety is tested.
 KILL_AT = "IMGFIX_KILL_AT"
@@ -75,8 +77,9 @@ def host_error(error: OSError, doing: str, path: Path, *, needed: int = 0) -> Ho
 
 def no_space(doing: str, folder: Path, *, needed: int, instead: str = _ELSEWHERE) -> HostError:
     """Return the HostError for a file system without `needed` bytes; `instead` is what to do but free some."""
+    free, wanted = describe(free_bytes(folder)), describe(max(needed, _BLOCK))
     return HostError(
-        f"no space for {doing} in {folder}: {describe(free_bytes(folder))} free, {describe(needed)} needed",
+        f"no space for {doing} in {folder}: {free} free, {wanted} needed",
         hint=f"free some space, or {instead}",
     )
 
