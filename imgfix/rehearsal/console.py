@@ -59,7 +59,8 @@ MARKS = (
         "init runs",
     ),
 )
-LOGIN = re.compile(r"^\S+ login: *$", re.MULTILINE)
+#: What comes later may stand behind it on its line: the agent's messages with their time, or the kernel's.
+LOGIN = re.compile(r"^\S+ login: *($|\d{4}-\d\d-\d\dT|\[ *\d+\.\d)", re.MULTILINE)
 _IN_INITRAMFS = re.compile(r"Running in initr(d|amfs)|Running in initial RAM disk")
 
 

@@ -157,6 +157,22 @@ def test_the_console_proves_stages_once_and_in_order_whatever_its_pieces() -> No
         assert follower.login
 
 
+@pytest.mark.parametrize(
+    ("text", "is_prompt"),
+    [
+        ("rehearsal login: ", True),
+        ("localhost login: 2026-11-25T18:10:43.708409Z INFO Daemon Daemon Run daemon\n", True),
+        ("localhost login: [   94.155] sdb: sdb1\n", True),
+        ("Last login: Wed Nov 25 18:10:43 on ttyS0\n", False),
+        ("no login: 2026-11-25\n", False),
+    ],
+)
+def test_a_prompt_with_messages_behind_it_is_one(text: str, is_prompt: bool) -> None:
+    follower = Follower()
+    list(follower.feed(f"\n{text}".encode()))
+    assert follower.login == is_prompt
+
+
 def test_the_screen_of_a_loader_without_a_serial_port_is_read() -> None:
     """As GRUB leaves it that does not find its modules. Graphics, and nothing, are no text."""
     lines = [
