@@ -20,7 +20,8 @@ GENERAL = (
         stage=Stage.KERNEL, absent=True,
     ),
     row(
-        "no serial output", (NOTHING, Stage.FIRMWARE), Where.CONSOLE, r"\S",
+        # What the kernel says to everybody when the power button is pressed is no sign of a console.
+        "no serial output", (NOTHING, Stage.FIRMWARE), Where.CONSOLE, r"^(?!\[ *\d+\.\d+\] reboot: ).*\S",
         "nothing is written to the serial port: neither the boot loader nor the kernel uses it",
         "have console=ttyS0 on the kernel command line and the boot loader's menu there; Azure shows nothing else",
         "kernel_args.add: [console=ttyS0], services.serial_console: ttyS0", stage=Stage.BOOT_LOADER, absent=True,

@@ -29,6 +29,7 @@ CASES = (
     (Evidence(None, firmware="Booting from Hard Disk...\nBoot failed: not a bootable disk\n"), "no boot code",
               Stage.FIRMWARE),
     (Evidence(None), "no serial output", Stage.BOOT_LOADER),
+    (Evidence(None, console="[   94.561817] reboot: Power down\n"), "no serial output", Stage.BOOT_LOADER),
     (Evidence(Stage.BOOT_LOADER, console="error: no such device: 3f1c9a52.\nEntering rescue mode...\ngrub rescue> "),
      "grub rescue", Stage.BOOT_LOADER),
     (Evidence(Stage.BOOT_LOADER, console=GRUB + "error: file `/boot/vmlinuz-6.12.118' not found.\n"),
