@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-#: Groups (xdist_group) that come before the others. Two that wait for the same disk to be made are no neighbours: one
-#: of the two workers would have nothing to do meanwhile.
+#: Groups (xdist_group) that come before the others. Each of the two workers holds two of them, so that it may be the
+#: third or the fourth that begins beside the first: where both wait for one disk to be made, one worker has nothing to
+#: do meanwhile, and so those that share a disk lie far apart.
 LONGEST = (
     "debian12-bios",
     "el9-bios",
-    "debian12-uefi",
-    "el9",
     "additions",
     "suse",
     "ubuntu",
     "el8",
+    "debian12-uefi",
+    "el9",
     "debian12",
 )
 
