@@ -18,16 +18,23 @@ ROOT = Path(__file__).parents[2]
 #: An unprivileged user for the applies that need no root; it need not be in /etc/passwd.
 USER = 1500
 
-#: Counts the appliances that are really started: libguestfs runs QEMU for its feature tests too.
+#: Counts the appliances that are really started: libguestfs runs QEMU for its feature tests too. Where KVM is broken
+#: and nobody has found that out yet, the first one is started in vain.
 _COUNTING_QEMU = """#!/bin/sh
-case "$*" in *guestfsd.sock*) echo launch >>{log} ;; esac
+case "$*" in
+  *guestfsd.sock*accel=tcg* | *accel=tcg*guestfsd.sock*) echo emulated >>{log} ;;
+  *guestfsd.sock*) echo by KVM >>{log} ;;
+esac
 exec {qemu} "$@"
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One finished call of imgfix: exit status, both streams, and how many appliances it launched."""
+    """One finished call of imgfix: exit status, both streams, and how many appliances it launched.
+
+    A launch by KVM that is followed by one without is not counted.
+    """
 
     status: int
     stdout: str
@@ -78,8 +85,8 @@ def imgfix(
     done = subprocess.run(
         argv, env=env, cwd=folder, capture_output=True, text=True, timeout=timeout, check=False
     )
-    launches = len(log.read_text().splitlines()) if log.exists() else 0
-    return Run(done.returncode, done.stdout, done.stderr, launches)
+    launches = log.read_text().splitlines() if log.exists() else []
+    return Run(done.returncode, done.stdout, done.stderr, launches.count(launches[-1]) if launches else 0)
 
 
 def sha256(path: Path) -> str:
