@@ -76,6 +76,7 @@ def inspect(
             opening = opened(
                 above,
                 source.table,
+                name=source.path,
                 writable=True,
                 image_format="qcow2",
                 keys=keys,

@@ -260,6 +260,7 @@ class _Job:
                     opened(
                         self._work.path,
                         self._source.table,
+                        name=self._source.path,
                         writable=True,
                         image_format=self._work.image_format,
                         network=network,

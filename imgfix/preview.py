@@ -142,6 +142,7 @@ def _session(source: Source, wish: Wish, progress: Progress, interrupts: Interru
                 opened(
                     above,
                     source.table,
+                    name=source.path,
                     writable=True,
                     image_format="qcow2",
                     keys=wish.keys,

@@ -194,6 +194,7 @@ def opened(
     disk: Path,
     table: PartitionTable,
     *,
+    name: Path,
     writable: bool,
     image_format: ImageFormat = "raw",
     network: bool = False,
@@ -204,6 +205,7 @@ def opened(
 ) -> Iterator[Session]:
     """Launch an appliance on `disk` and mount its guest; `keys` open encrypted volumes, `scratch` is a second drive.
 
+    `name` is what the user calls the disk: `disk` may be a copy of it, or an overlay.
     Raises HostError, ImageError, GuestError, UsageError.
     """
     with (
@@ -216,12 +218,24 @@ def opened(
             say=say,
             scratch=scratch,
         ) as appliance,
+        _naming(name),
         _needed("the disk cannot be inspected"),
     ):
         with ioerrors.explaining(appliance, disk.parent):
             starting = Session(appliance, disk, table, keys, say)
         with starting as session, ioerrors.explaining(appliance, disk.parent):
             yield session
+
+
+@contextmanager
+def _naming(disk: Path) -> Iterator[None]:
+    """Say which disk an ImageError is about: of a guest, devices and file systems are all that is known below."""
+    try:
+        yield
+    except ImageError as error:
+        if str(disk) in error.message:
+            raise
+        raise ImageError(f"{disk}: {error.message}", hint=error.hint) from error
 
 
 @contextmanager

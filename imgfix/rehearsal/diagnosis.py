@@ -7,9 +7,10 @@ GRUB, and an old error in the log is none for one that reached SSH. The first ro
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from imgfix.rehearsal.events import Stage
+from imgfix.rehearsal.events import Event, Kind, Stage
 from imgfix.rehearsal.symptom import Symptom, Where
 from imgfix.rehearsal.symptoms import SYMPTOMS
 
@@ -88,6 +89,13 @@ def dead_end(console: str, firmware: str = "", *, provisioned: bool = True) -> s
         if symptom.final and text and symptom.pattern.search(text):
             return symptom.name
     return None
+
+
+def silence(events: Sequence[Event]) -> Iterator[str]:
+    """Say so where only cloud-init's own DHCP, which comes before its report, was ever heard of in a boot."""
+    ready = [e.at for e in events if e.kind is Kind.READY and e.text.startswith("cloud-init ")]
+    if ready and not any(e.kind is Kind.DHCP and e.at > ready[0] for e in events):
+        yield "the guest asked for no address after cloud-init had reported Ready"
 
 
 def failed_stage(reached: Stage | None) -> Stage:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imgfix import tree as files
-from imgfix.disk.partition import PartitionTable
+from imgfix.disk.source import Source
 from imgfix.errors import ImgfixError
 from imgfix.interrupt import Interrupts
 from imgfix.session import opened
@@ -32,13 +32,17 @@ class GuestLogs:
     present: frozenset[str] = frozenset()
 
 
-def read_logs(
-    overlay: Path, table: PartitionTable, interrupts: Interrupts, say: Callable[[str], None]
-) -> GuestLogs:
-    """Read them; a guest that cannot be opened has none, which is told and is no error."""
+def read_logs(overlay: Path, source: Source, interrupts: Interrupts, say: Callable[[str], None]) -> GuestLogs:
+    """Read them from the overlay of `source`; a guest that cannot be opened has none, which is told and is no error."""
     try:
         with opened(
-            overlay, table, writable=False, image_format="qcow2", interrupts=interrupts, say=lambda _: None
+            overlay,
+            source.table,
+            name=source.path,
+            writable=False,
+            image_format="qcow2",
+            interrupts=interrupts,
+            say=lambda _: None,
         ) as session:
             present = frozenset(path for path in _DISABLERS if files.is_file(session.guest, path))
             return GuestLogs("\n".join(_log(session.guest, path) for path in _LOGS), present)

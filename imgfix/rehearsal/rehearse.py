@@ -20,7 +20,7 @@ from imgfix.errors import HostError, UsageError
 from imgfix.interrupt import Interrupts
 from imgfix.progress import Progress
 from imgfix.rehearsal import credentials, questions, udf
-from imgfix.rehearsal.diagnosis import Cause, Evidence, diagnose
+from imgfix.rehearsal.diagnosis import Cause, Evidence, diagnose, silence
 from imgfix.rehearsal.events import Event, Kind, Stage
 from imgfix.rehearsal.guestlogs import GuestLogs, read_logs
 from imgfix.rehearsal.identity import Identity
@@ -286,7 +286,7 @@ class _Job:
         if reached is None or reached < Stage.ROOT:
             return GuestLogs()
         with self._progress.phase("inspect"):
-            return read_logs(spec.hardware.overlay, self._source.table, self._interrupts, self._progress.say)
+            return read_logs(spec.hardware.overlay, self._source, self._interrupts, self._progress.say)
 
 
 def _end(process: subprocess.Popen[str]) -> None:
@@ -316,19 +316,10 @@ def _evidence(spec: Spec, events: list[Event], reached: Stage | None, logs: Gues
         firmware=firmware.read_text(errors="replace") if firmware.exists() else "",
         logs=logs.text,
         ssh="\n".join(event.text for event in mine if event.kind in (Kind.HOST, Kind.TIMEOUT)),
-        reports="\n".join((*(e.text for e in mine if e.kind is Kind.FAILED), *_silence(mine))),
+        reports="\n".join((*(e.text for e in mine if e.kind is Kind.FAILED), *silence(mine))),
         present=logs.present,
         login=any(event.kind is Kind.LOGIN for event in mine),
     )
-
-
-def _silence(events: list[Event]) -> Iterator[str]:
-    """Say so where only cloud-init's own DHCP, which comes before its report, was ever heard of."""
-    ready = [
-        event.at for event in events if event.kind is Kind.READY and event.text.startswith("cloud-init ")
-    ]
-    if ready and not any(event.kind is Kind.DHCP and event.at > ready[0] for event in events):
-        yield "the guest asked for no address after cloud-init had reported Ready"
 
 
 def _answers(request: Request, spec: Spec, events: list[Event]) -> Iterator[Answer]:

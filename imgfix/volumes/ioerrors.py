@@ -57,6 +57,6 @@ def _failed(found: str, folder: Path) -> HostError:
     if _FULL in found:
         return no_space("all of the guest's changes", folder, needed=HEADROOM)
     return HostError(
-        f"the host could not read or write all of the disk's file; the appliance's kernel says:\n{found}",
+        f"the host could not read or write all of the disk's file in {folder}; the appliance's kernel says:\n{found}",
         hint="look for the cause in the host's kernel log (dmesg); nothing was published",
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from imgfix.rehearsal.console import Follower
-from imgfix.rehearsal.diagnosis import Evidence, dead_end, diagnose, marked_lines
-from imgfix.rehearsal.events import Stage
+from imgfix.rehearsal.diagnosis import Evidence, dead_end, diagnose, marked_lines, silence
+from imgfix.rehearsal.events import Event, Kind, Stage
 from imgfix.rehearsal.machine import text_of
 from imgfix.rehearsal.symptoms import SYMPTOMS
 from tests.rehearsal.faults import FAULTS, file_name
@@ -22,6 +23,8 @@ LOGIN = (
     INIT
     + "[  OK  ] Finished cloud-init-local.service\nDebian GNU/Linux 13 localhost ttyS0\n\nlocalhost login: "
 )
+
+SILENCE = "the guest asked for no address after cloud-init had reported Ready"
 
 CASES = (
     (Evidence(None, console="BdsDxe: No bootable option or device was found.\n"), "no removable loader",
@@ -109,15 +112,18 @@ CASES = (
               "You are in emergency mode. After logging in, type \"journalctl -xb\" to view\n",
               ssh="kex_exchange_identification: read: Connection reset by peer"), "fstab device missing", Stage.INIT),
     (Evidence(Stage.READY, console=LOGIN + "2026-11-25T17:19:19.714803Z ERROR Daemon Daemon /proc/net/route contains "
-              "no routes\n", ssh="Connection timed out during banner exchange"),
+              "no routes\n", ssh="Connection timed out during banner exchange", reports=SILENCE),
      "no network after provisioning", Stage.NETWORK),
     (Evidence(Stage.READY, console="[   55.795703] cloud-init[553]: ci-info: |  eth0  | False |     .     |     .     |"
-              "   .   | 00:0d:3a:7e:57:01 |\n" + LOGIN, ssh="Connection timed out during banner exchange"),
+              "   .   | 00:0d:3a:7e:57:01 |\n" + LOGIN, ssh="Connection timed out during banner exchange",
+              reports=SILENCE),
      "no network after provisioning", Stage.NETWORK),
     (Evidence(Stage.READY, console=LOGIN, ssh="Connection timed out during banner exchange",
-              reports="the guest asked for no address after cloud-init had reported Ready"),
+              reports=SILENCE),
      "no network after provisioning", Stage.NETWORK),
     (Evidence(Stage.READY, console="ci-info: |   lo   | False |     .     |     .     |   .   |         .         |\n"
+              + LOGIN, ssh="Connection timed out during banner exchange"), "ssh time-out", Stage.SSH),
+    (Evidence(Stage.READY, console="ci-info: | docker0 | False | 172.17.0.1 | 255.255.0.0 | global | 02:42:4c:91 |\n"
               + LOGIN, ssh="Connection timed out during banner exchange"), "ssh time-out", Stage.SSH),
 )  # fmt: skip
 
@@ -172,6 +178,17 @@ def test_a_prompt_with_messages_behind_it_is_one(text: str, is_prompt: bool) -> 
     follower = Follower()
     list(follower.feed(f"\n{text}".encode()))
     assert follower.login == is_prompt
+
+
+def test_a_network_that_only_provisioning_had_is_told_by_its_silence() -> None:
+    first = Event(61.3, Kind.DHCP, "the guest has its address", Stage.NETWORK)
+    ready = Event(62.0, Kind.READY, "cloud-init reports Ready", Stage.READY)
+    assert list(silence([first, ready])) == [SILENCE]
+    assert not list(silence([first, ready, replace(first, at=128.9)]))
+    assert not list(silence([first, replace(ready, text="waagent reports Ready")])), (
+        "it uses the guest's own network"
+    )
+    assert not list(silence([first]))
 
 
 def test_the_screen_of_a_loader_without_a_serial_port_is_read() -> None:

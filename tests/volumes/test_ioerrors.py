@@ -44,7 +44,7 @@ def test_a_disk_that_took_everything(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("said", "message"),
     [
-        (EIO, r"the host could not read or write all of the disk's file; .*\n.*dev sda, sector 2048"),
+        (EIO, r"the host could not read or write all of the disk's file in .*; .*\n.*dev sda, sector 2048"),
         (ENOSPC, r"no space for all of the guest's changes in .*: .* free, 64 MiB \(67108864 bytes\) needed"),
     ],
 )
