@@ -23,9 +23,8 @@ def overlay_path(disk: Path) -> Path:
 
 def refuse_interrupted(disk: Path) -> None:
     """Raise ImageError for a disk that is neither what it was nor what it will be."""
-    if os.path.lexists(
-        journal_path(disk)
-    ):  # False also where the folder may not be entered: opening it tells
+    # False also where the folder may not be entered: opening the disk tells.
+    if os.path.lexists(journal_path(disk)):
         raise ImageError(
             f"{disk}: a change in place was interrupted while it was being written into this file",
             hint=f"complete it first: imgfix recover {disk}",

@@ -217,9 +217,8 @@ class Machine:
 
     def press(self, key: Literal["ret", "esc"]) -> None:
         """Press Enter or Esc on the keyboard."""
-        self._command(
-            f'{{"execute": "send-key", "arguments": {{"keys": [{{"type": "qcode", "data": "{key}"}}]}}}}'
-        )
+        keys = [{"type": "qcode", "data": key}]
+        self._command(json.dumps({"execute": "send-key", "arguments": {"keys": keys}}))
 
     def screen(self) -> str:
         """Return the text on the screen, or nothing where it shows graphics: what a boot loader without a serial port

@@ -99,9 +99,8 @@ def configure(root: Root) -> None:
     for level in (3, 5):
         root.link(f"/etc/rc{level}.d/S10network", "../init.d/network")
     root.at("/var/lib/dhclient").mkdir(exist_ok=True)
-    cloud_init = "/usr/lib/systemd/system/cloud-init.service"
-    unit = root.at(cloud_init).read_text()
-    root.write(cloud_init, unit.replace("After=NetworkManager.service\n", "After=network.service\n"))
+    unit = "/usr/lib/systemd/system/cloud-init.service"
+    root.replace(unit, "After=NetworkManager.service\n", "After=network.service\n")
     mkconfig = root.at("/usr/sbin/grub-mkconfig").read_text()  # EL8's has no --update-bls-cmdline
     root.write("/usr/sbin/grub2-mkconfig", mkconfig.replace("/grub-editenv", "/grub2-editenv"), 0o755)
     for folder in ("/etc/selinux", "/var/lib/selinux"):

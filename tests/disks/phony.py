@@ -67,6 +67,14 @@ def lay(folder: Path, files: dict[str, str], *, mountpoints: tuple[str, ...] = (
     return folder
 
 
+def lay_apart(folder: Path, name: str, fstab: str) -> tuple[Path, Path]:
+    """Write a guest called `name` below `folder`; returns its root, and apart from it what belongs into /boot."""
+    root, boot = lay(folder / "root", system(name, fstab)), folder / "boot"
+    (root / "boot").rename(boot)
+    (root / "boot").mkdir()
+    return root, boot
+
+
 def packed(folder: Path, tar: Path, *without: str) -> str:
     """Pack a folder, owned by root, for the appliance; `without` are paths in it to leave out."""
     excluded = [f"--exclude=./{path}" for path in without]

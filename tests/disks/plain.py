@@ -30,9 +30,7 @@ FSTAB = (
 
 def build(disk: Path, folder: Path) -> Path:
     """Build it at `disk`; `folder` is scratch, and left with files in it."""
-    root = phony.lay(folder / "root", phony.system("plain", FSTAB))
-    (root / "boot").rename(folder / "boot")
-    (root / "boot").mkdir()
+    root, boot = phony.lay_apart(folder, "plain", FSTAB)
     image.create(disk, SIZE)
     partitions = (
         Partition(3, BOOT_MIB, LINUX, "boot", GUIDS[2]),
@@ -43,7 +41,7 @@ def build(disk: Path, folder: Path) -> Path:
     phony.plant_boot_code(disk)
     (start, length), (swap, swap_length) = (image.extents(disk)[number] for number in (1, 2))
     image.make_ext4(disk, root, start, length, uuid=ROOT_UUID, label="root")
-    image.make_ext4(disk, folder / "boot", BOOT_START, BOOT_MIB * MIB, uuid=BOOT_UUID, label="boot")
+    image.make_ext4(disk, boot, BOOT_START, BOOT_MIB * MIB, uuid=BOOT_UUID, label="boot")
     area = folder / "swap"
     image.create(area, swap_length)
     run(("mkswap", "-q", area))

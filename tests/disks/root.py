@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .host import run, say
+from .host import DiskError, run, say
 
 MIRROR = "http://deb.debian.org/debian"
 SECURITY = "http://deb.debian.org/debian-security"
@@ -78,6 +78,13 @@ class Root:
         target.unlink(missing_ok=True)
         target.write_bytes(content if isinstance(content, bytes) else content.encode())
         target.chmod(mode)
+
+    def replace(self, path: str, old: str, new: str) -> None:
+        """Replace a text that must be in a file."""
+        text = self.at(path).read_text()
+        if old not in text:
+            raise DiskError(f"{path} has no {old.strip()!r} to change")
+        self.write(path, text.replace(old, new))
 
     def link(self, path: str, to: str) -> None:
         target = self.at(path)

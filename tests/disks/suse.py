@@ -90,11 +90,8 @@ def configure(root: Root) -> None:
     root.link("/etc/os-release", "../usr/lib/os-release")
     wants = "/etc/systemd/system/multi-user.target.wants"
     root.link(f"{wants}/wicked.service", "/usr/lib/systemd/system/wicked.service")
-    cloud_init = "/usr/lib/systemd/system/cloud-init.service"
-    unit = root.at(cloud_init).read_text()
-    if "After=networking.service\n" not in unit:
-        raise DiskError(f"{cloud_init} does not start after networking.service")
-    root.write(cloud_init, unit.replace("After=networking.service\n", "After=wicked.service\n"))
+    unit = "/usr/lib/systemd/system/cloud-init.service"
+    root.replace(unit, "After=networking.service\n", "After=wicked.service\n")
     for name in SUBVOLUMES:
         root.at(f"/{name}").mkdir(parents=True, exist_ok=True)
     for number, kind, text in ((1, "single", "first root filesystem"), (2, "single", "after installation")):

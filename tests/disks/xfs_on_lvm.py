@@ -22,14 +22,12 @@ FSTAB = (
 
 def build(disk: Path, folder: Path) -> Path:
     """Build it at `disk`; `folder` is scratch, and left with files in it."""
-    root = phony.lay(folder / "root", phony.system("XFS on LVM", FSTAB))
-    (root / "boot").rename(folder / "boot")
-    (root / "boot").mkdir()
+    root, boot = phony.lay_apart(folder, "XFS on LVM", FSTAB)
     image.create(disk, SIZE)
     image.write_mbr(disk, 0x3D7A61E5, PARTITIONS)
     phony.plant_boot_code(disk)
     start, length = image.extents(disk)[1]
-    image.make_ext4(disk, folder / "boot", start, length, uuid=BOOT_UUID, label="")
+    image.make_ext4(disk, boot, start, length, uuid=BOOT_UUID, label="")
     tar = phony.packed(root, folder / "root.tar")
     with image.appliance(disk) as g:
         image.shell(
